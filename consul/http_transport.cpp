@@ -1,0 +1,1 @@
+#include "consul/http_transport.h"

@@ -1,0 +1,1 @@
+#include "consul/requests.h"

@@ -1,0 +1,1 @@
+#include "consul/types.h"

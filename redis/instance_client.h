@@ -1,0 +1,46 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "redis/connection.h"
+#include "redis/instance_monitor.h"
+#include "redis/sentinel_view.h"
+
+namespace rcb::redis {
+
+/// Keeps in touch with one Redis server: polls INFO, reopens a closed connection at once (Sentinel closes it at the
+/// very moment of a role change), and listens to `__sentinel__:hello` on a second connection.
+class InstanceClient {
+ public:
+  struct Options {
+    Endpoint endpoint;
+    Credentials credentials;
+    std::chrono::milliseconds poll_interval{200};
+    std::chrono::milliseconds hang_after{5000};
+  };
+  /// Handlers may not destroy the client.
+  struct Handlers {
+    std::function<void()> on_change;  ///< state() may differ from before. Also called after every INFO reply.
+    std::function<void(const SentinelHello&)> on_hello;
+  };
+
+  InstanceClient(uv_loop_s* loop, Options options, Handlers handlers);
+  ~InstanceClient();
+  InstanceClient(const InstanceClient&) = delete;
+  InstanceClient& operator=(const InstanceClient&) = delete;
+
+  void Start();
+  void
+  PollNow();  ///< Asks INFO at once, unless an answer is already due from a question asked after this reason arose.
+  void SetHangAfter(std::chrono::milliseconds hang_after);
+  const InstanceState& state() const;
+  const Endpoint& endpoint() const;
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace rcb::redis

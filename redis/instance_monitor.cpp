@@ -1,0 +1,1 @@
+#include "redis/instance_monitor.h"

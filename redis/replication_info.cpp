@@ -1,0 +1,1 @@
+#include "redis/replication_info.h"

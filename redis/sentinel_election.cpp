@@ -1,0 +1,1 @@
+#include "redis/sentinel_election.h"

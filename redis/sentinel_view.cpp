@@ -1,0 +1,1 @@
+#include "redis/sentinel_view.h"
