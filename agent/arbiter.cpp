@@ -1,0 +1,326 @@
+#include "agent/arbiter.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace rcb::agent {
+namespace {
+
+using consul::CheckStatus;
+using redis::Health;
+using redis::Role;
+
+Verdict Say(Tag tag, CheckStatus status, std::string reason) {
+  Verdict verdict;
+  verdict.publication = Publication{tag, status, std::move(reason)};
+  return verdict;
+}
+
+/// A master that nobody may take for one.
+Verdict Withhold(std::string reason) { return Say(Tag::kNone, CheckStatus::kCritical, std::move(reason)); }
+
+std::string AtEpoch(std::uint64_t epoch) { return " at epoch " + std::to_string(epoch); }
+
+/// True when the data set of `info` continues the one that `replid` stood for (Redis src/replication.c
+/// shiftReplicationId: a promoted replica keeps its former master's id as master_replid2).
+bool Descends(const redis::ReplicationInfo& info, const std::string& replid) {
+  return !replid.empty() && (info.replid == replid || info.replid2 == replid);
+}
+
+}  // namespace
+
+Arbiter::Arbiter(const Options& options, std::vector<Identity> instances)
+    : options_(options),
+      instances_(std::move(instances)),
+      states_(instances_.size()),
+      published_(instances_.size()),
+      sentinel_heard_(options.sentinels_configured) {}
+
+void Arbiter::OnInstance(std::size_t instance, const redis::InstanceState& state) { states_[instance] = state; }
+
+void Arbiter::OnSentinelView(const redis::SentinelView& view, TimePoint now) {
+  views_[view.sentinel_id] = {view, now};
+  sentinel_heard_ = true;
+}
+
+void Arbiter::OnElection(const std::string& sentinel_id, const std::optional<redis::Election>& election) {
+  if (election) {
+    elections_[sentinel_id] = *election;
+  } else {
+    elections_.erase(sentinel_id);
+  }
+}
+
+void Arbiter::OnClaim(const ClaimRecord& record) { claim_ = record; }
+
+void Arbiter::OnCatalog(std::vector<CatalogFact> facts) { catalog_ = std::move(facts); }
+
+bool Arbiter::HoldsClaim(std::size_t instance) const {
+  return claim_ && claim_->claim && claim_->claim->service_id == instances_[instance].service_id &&
+         claim_->claim->node == instances_[instance].node;
+}
+
+bool Arbiter::HolderIsServed() const {
+  if (!catalog_) return true;  // Unknown is not gone.
+  return std::any_of(catalog_->begin(), catalog_->end(), [this](const CatalogFact& fact) {
+    return fact.served && fact.service_id == claim_->claim->service_id && fact.node == claim_->claim->node;
+  });
+}
+
+std::vector<Verdict> Arbiter::Decide(TimePoint now) {
+  FindAuthority(now);
+  // A Sentinel that is no longer heard is forgotten in the end, so that what is kept stays bounded.
+  std::erase_if(views_, [&](const auto& item) { return now - item.second.at > 10 * options_.view_freshness; });
+  std::vector<Verdict> verdicts;
+  verdicts.reserve(instances_.size());
+  for (std::size_t i = 0; i < instances_.size(); ++i) {
+    verdicts.push_back(Judge(i, now));
+    // A takeover is published only once its transaction is through, which shows as a claim that is held.
+    if (verdicts[i].publication && (!verdicts[i].take || HoldsClaim(i))) published_[i] = verdicts[i].publication;
+  }
+  return verdicts;
+}
+
+/// DESIGN section 5, `auto`. Once Sentinel is heard of, it stays the authority: it outranks replication.
+void Arbiter::FindAuthority(TimePoint now) {
+  if (options_.authority) {
+    authority_ = options_.authority;
+    return;
+  }
+  const bool claimed_by_sentinel = claim_ && claim_->claim && claim_->claim->authority == Authority::kSentinel;
+  if (sentinel_heard_ || claimed_by_sentinel) {
+    authority_ = Authority::kSentinel;
+    return;
+  }
+  if (authority_) return;
+  const bool listened = std::any_of(states_.begin(), states_.end(), [&](const redis::InstanceState& state) {
+    return state.health == Health::kAnswering && now - state.health_since >= options_.hello_wait;
+  });
+  if (listened) authority_ = Authority::kReplication;
+}
+
+/// The run id decides where it is known; an address only where it is not, since several hosts may share a private one.
+bool Arbiter::IsNamed(std::size_t instance, const redis::Endpoint& address, const std::string& run_id) const {
+  if (!run_id.empty() && run_id == states_[instance].server.run_id) return true;
+  const auto& own = instances_[instance].addresses;
+  return std::find(own.begin(), own.end(), address) != own.end();
+}
+
+Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now) const {
+  SentinelWord word;
+  std::set<std::string> voters;
+  std::size_t known = 0;
+  for (const auto& [id, timed] : views_) {
+    const redis::SentinelView& view = timed.view;
+    known = std::max<std::size_t>({known, view.other_sentinels + std::size_t{1}, views_.size()});
+    if (now - timed.at > options_.view_freshness) continue;
+    const bool names_it = IsNamed(instance, view.master, view.master_run_id);
+    if (view.direct && names_it) voters.insert(id);
+    if (view.direct && names_it && view.failover_in_progress) word.electing = true;
+    if (!word.best || view.config_epoch > word.best->config_epoch) {
+      word.best = view;
+      word.best_names_it = names_it;
+      word.best_disputed = false;
+    } else if (view.config_epoch == word.best->config_epoch && names_it != word.best_names_it) {
+      word.best_disputed = true;
+    }
+  }
+  word.majority_names_it = voters.size() * 2 > known;
+  if (word.best && word.best_names_it && !word.best_disputed) word.confirmed = word.best->config_epoch;
+  for (const auto& [id, election] : elections_) {
+    if (IsNamed(instance, election.chosen, {}) && (!word.best || election.epoch > word.best->config_epoch)) {
+      word.confirmed = std::max(word.confirmed.value_or(0), election.epoch);
+    }
+  }
+  for (const auto& [id, election] : elections_) {
+    const bool chooses_another = !IsNamed(instance, election.chosen, {});
+    if (chooses_another && election.epoch > word.confirmed.value_or(0)) word.electing = true;
+  }
+  return word;
+}
+
+// The table of DESIGN section 5, row for row.
+Verdict Arbiter::Judge(std::size_t instance, TimePoint now) const {
+  const redis::InstanceState& state = states_[instance];
+  switch (state.health) {
+    case Health::kUnknown: return {};
+    case Health::kRefused:
+    case Health::kSilent: return Down(instance, state.detail);
+    case Health::kBusy:
+      if (now - state.health_since < options_.busy_bound) {
+        Verdict unchanged;
+        unchanged.publication = published_[instance];
+        return unchanged;
+      }
+      return Down(instance, state.detail);
+    case Health::kDenied:
+    case Health::kNotRedis: return Withhold(state.detail);
+    case Health::kAnswering: break;
+  }
+  if (!state.info) return {};
+  if (state.server.mode == "cluster") {
+    return Withhold("a Redis Cluster node: this version publishes groups with Sentinel or plain replication only");
+  }
+  if (state.info->role == Role::kReplica) return JudgeReplica(instance, now);
+  if (state.loading) return Down(instance, "loading its data set");
+  return JudgeMaster(instance, now);
+}
+
+Verdict Arbiter::JudgeReplica(std::size_t instance, TimePoint now) const {
+  const redis::InstanceState& state = states_[instance];
+  const redis::ReplicationInfo& info = *state.info;
+  const std::string upstream = info.master.ToString();
+  Verdict verdict;
+  if (!info.announced) {
+    verdict = Withhold("a replica hidden by replica-announced no");
+  } else if (state.loading) {
+    verdict = Say(Tag::kReplica, CheckStatus::kCritical, "replica, loading its data set");
+  } else if (info.master_sync_in_progress) {
+    verdict =
+        Say(Tag::kReplica, CheckStatus::kCritical, "replica, full synchronisation from " + upstream + " is running");
+  } else if (!info.master_link_up) {
+    const auto down_for =
+        info.master_link_down_since.value_or(std::chrono::duration_cast<std::chrono::seconds>(now - state.role_since));
+    const bool for_long = down_for >= options_.link_down_bound;
+    verdict = Say(Tag::kReplica, for_long ? CheckStatus::kCritical : CheckStatus::kWarning,
+                  "replica, link to " + upstream + (for_long ? " is down for too long" : " is down"));
+  } else {
+    verdict = Say(Tag::kReplica, CheckStatus::kPassing, "replica of " + upstream + ", in sync");
+  }
+  if (HoldsClaim(instance) && claim_->claim->state == Claim::State::kHeld) {
+    verdict.rewrite = *claim_->claim;
+    verdict.rewrite->state = Claim::State::kYielded;
+  }
+  return verdict;
+}
+
+Verdict Arbiter::JudgeMaster(std::size_t instance, TimePoint now) const {
+  if (!authority_ || !claim_) return {};  // Nobody was asked yet: what stands in Consul stays.
+  if (!claim_->unreadable.empty()) {
+    const auto& before = published_[instance];
+    if (before && before->tag == Tag::kMaster) {
+      Verdict unchanged;
+      unchanged.publication = before;
+      return unchanged;
+    }
+    return Withhold("says master, but the claim in Consul KV cannot be understood: " + claim_->unreadable);
+  }
+  return *authority_ == Authority::kSentinel ? JudgeMasterBySentinel(instance, now)
+                                             : JudgeMasterByReplication(instance);
+}
+
+Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) const {
+  const SentinelWord word = AskSentinels(instance, now);
+  const std::optional<Claim>& claim = claim_->claim;
+  const bool mine = HoldsClaim(instance);
+  const bool names_another = word.best && !word.best_names_it;
+  const bool was_master = published_[instance] && published_[instance]->tag == Tag::kMaster &&
+                          published_[instance]->status != CheckStatus::kCritical;
+
+  // Superseded: somebody else was made master later than whatever speaks for this one.
+  if (names_another && (!claim || claim->epoch < word.best->config_epoch || claim->authority < Authority::kSentinel) &&
+      (!word.confirmed || *word.confirmed < word.best->config_epoch)) {
+    return Withhold("says master, but Sentinel names " + word.best->master.ToString() +
+                    AtEpoch(word.best->config_epoch));
+  }
+  if (mine) {
+    const bool restarted = claim->run_id != states_[instance].server.run_id;
+    const bool reconfirmed = word.confirmed && Reaches(Authority::kSentinel, *word.confirmed, *claim);
+    // From here on the claim speaks for it. One that is published stays; one that comes back is asked for more.
+    if (!was_master && word.electing) return Withhold("says master, but Sentinel is choosing its successor");
+    if (restarted && !reconfirmed) return Withhold("says master and was restarted, but no Sentinel confirms it yet");
+    if (claim->state == Claim::State::kYielded && !reconfirmed) {
+      return Withhold("says master, but gave the role up and no Sentinel confirms it anew");
+    }
+    if (word.confirmed &&
+        (Outranks(Authority::kSentinel, *word.confirmed, *claim) || claim->state == Claim::State::kYielded)) {
+      return Take(instance, *word.confirmed, Authority::kSentinel);
+    }
+    return Held(instance, claim->epoch, claim->authority);
+  }
+  if (!word.confirmed) {
+    if (claim) return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
+    return Withhold(word.best_disputed ? "says master, but Sentinels disagree about it"
+                                       : "says master, but no Sentinel confirms it");
+  }
+  if (word.electing) return Withhold("says master, but Sentinel is choosing its successor");
+  if (!claim || Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
+      (claim->state == Claim::State::kYielded && *word.confirmed == claim->epoch)) {
+    return Take(instance, *word.confirmed, Authority::kSentinel);
+  }
+  // A Sentinel that was reset starts again at a low epoch. Most of them must agree, and nobody may be using the holder.
+  if (word.majority_names_it && !HolderIsServed()) return Take(instance, *word.confirmed, Authority::kSentinel);
+  return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
+}
+
+Verdict Arbiter::JudgeMasterByReplication(std::size_t instance) const {
+  const redis::ReplicationInfo& info = *states_[instance].info;
+  const std::optional<Claim>& claim = claim_->claim;
+  if (!claim) return Take(instance, 1, Authority::kReplication);
+  if (claim->authority == Authority::kSentinel) {
+    return Withhold("says master, but the claim is Sentinel's and authority is set to replication");
+  }
+  if (HoldsClaim(instance)) {
+    if (claim->state == Claim::State::kYielded) return Take(instance, claim->epoch + 1, Authority::kReplication);
+    return Held(instance, claim->epoch, claim->authority);
+  }
+  if (Descends(info, claim->replid) && (claim->state == Claim::State::kYielded || !HolderIsServed())) {
+    return Take(instance, claim->epoch + 1, Authority::kReplication);
+  }
+  return Withhold("says master, but the claim is held by " + HolderName(*claim) + AtEpoch(claim->epoch));
+}
+
+Verdict Arbiter::Down(std::size_t instance, std::string reason) const {
+  const auto& info = states_[instance].info;
+  Tag tag = Tag::kNone;
+  if (HoldsClaim(instance)) {
+    tag = Tag::kMaster;
+  } else if (info && info->role == Role::kReplica) {
+    tag = Tag::kReplica;
+  }
+  return Say(tag, CheckStatus::kCritical, std::move(reason));
+}
+
+Verdict Arbiter::Held(std::size_t instance, std::uint64_t epoch, Authority authority) const {
+  Verdict verdict = Say(Tag::kMaster, CheckStatus::kPassing,
+                        "master" + AtEpoch(epoch) + ", confirmed by " + std::string(ToString(authority)));
+  const Claim& claim = *claim_->claim;
+  const redis::ReplicationInfo& info = *states_[instance].info;
+  // Without Sentinel the replication id is the only witness of identity: an unrelated one is reported, and not written
+  // into the claim, where it would pass for the truth.
+  if (authority == Authority::kReplication && !claim.replid.empty() && !Descends(info, claim.replid)) {
+    verdict.publication->status = CheckStatus::kWarning;
+    verdict.publication->reason =
+        "master" + AtEpoch(epoch) + ", but with an unrelated data set: it was restarted empty or replaced";
+    return verdict;
+  }
+  Claim current = ClaimFor(instance, epoch, authority);
+  current.since = claim.since;
+  if (current != claim) verdict.rewrite = current;
+  return verdict;
+}
+
+Verdict Arbiter::Take(std::size_t instance, std::uint64_t epoch, Authority authority) const {
+  Verdict verdict = Say(Tag::kMaster, CheckStatus::kPassing,
+                        "master" + AtEpoch(epoch) + ", confirmed by " + std::string(ToString(authority)));
+  verdict.take = ClaimFor(instance, epoch, authority);
+  return verdict;
+}
+
+Claim Arbiter::ClaimFor(std::size_t instance, std::uint64_t epoch, Authority authority) const {
+  const Identity& identity = instances_[instance];
+  const redis::InstanceState& state = states_[instance];
+  return Claim{.authority = authority,
+               .epoch = epoch,
+               .state = Claim::State::kHeld,
+               .node = identity.node,
+               .service_id = identity.service_id,
+               .address = identity.address,
+               .port = identity.port,
+               .run_id = state.server.run_id,
+               .replid = state.info->replid,
+               .since = {}};
+}
+
+}  // namespace rcb::agent

@@ -1,0 +1,137 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/claim.h"
+#include "consul/types.h"
+#include "redis/instance_monitor.h"
+#include "redis/sentinel_election.h"
+#include "redis/sentinel_view.h"
+
+namespace rcb::agent {
+
+using TimePoint = std::chrono::steady_clock::time_point;
+
+/// Who one local instance is, in the words of Consul and of Sentinel.
+struct Identity {
+  std::string service_id;
+  std::string node;     ///< Consul node of the local agent.
+  std::string address;  ///< Advertised address; empty: the node's.
+  std::uint16_t port = 0;
+  /// Every host:port by which a Sentinel may call it: configured, advertised, the host's own addresses.
+  std::vector<redis::Endpoint> addresses;
+};
+
+enum class Tag { kNone, kMaster, kReplica };
+
+/// What should stand in Consul for one instance.
+struct Publication {
+  Tag tag = Tag::kNone;
+  consul::CheckStatus status = consul::CheckStatus::kCritical;
+  std::string reason;  ///< One sentence without a number that moves by itself: the check's output.
+
+  bool operator==(const Publication&) const = default;
+};
+
+/// What follows from the evidence for one instance.
+struct Verdict {
+  /// Absent: too little is known to say anything; what stands in Consul stays.
+  std::optional<Publication> publication;
+  /// The claim to write by the takeover transaction; `publication` then holds what it will say.
+  std::optional<Claim> take;
+  /// The claim to write by plain compare-and-set, beside whatever is published: yielded by a holder that is a replica
+  /// now, or with values that changed since it was taken (run id, replication id, address).
+  std::optional<Claim> rewrite;
+
+  bool operator==(const Verdict&) const = default;
+};
+
+/// What an entry of the catalog means to a decision.
+struct CatalogFact {
+  std::string node;
+  std::string service_id;
+  bool served = false;  ///< DNS answers with it.
+};
+
+/// Weighs the witnesses of one group and says what should stand in Consul: the table of DESIGN section 5.
+/// No I/O, reads no clock, draws no number. Feed it what was seen; ask Decide() after each and as time passes.
+class Arbiter {
+ public:
+  struct Options {
+    std::optional<Authority> authority;  ///< Absent: found out ("auto").
+    bool sentinels_configured = false;
+    /// How long "auto" waits for a hello before it settles for replication. Hellos come every 2 s.
+    std::chrono::milliseconds hello_wait{3000};
+    /// A view older than this is no witness. Direct views come every second, hellos every two.
+    std::chrono::milliseconds view_freshness{5000};
+    /// A replica whose link is down is a warning for so long (it may be failing over), then critical.
+    std::chrono::milliseconds link_down_bound{30000};
+    /// A script may block a server for so long before it counts as down.
+    std::chrono::milliseconds busy_bound{10000};
+  };
+
+  Arbiter(const Options& options, std::vector<Identity> instances);
+
+  void OnInstance(std::size_t instance, const redis::InstanceState& state);
+  void OnSentinelView(const redis::SentinelView& view, TimePoint now);
+  /// An election that Sentinel told of, or nullopt when it is over or that Sentinel was lost.
+  void OnElection(const std::string& sentinel_id, const std::optional<redis::Election>& election);
+  /// A successful read of the claim.
+  void OnClaim(const ClaimRecord& record);
+  void OnCatalog(std::vector<CatalogFact> facts);
+
+  /// One verdict for each instance, in the order given at construction.
+  std::vector<Verdict> Decide(TimePoint now);
+
+  /// Absent while "auto" still listens. As of the last Decide().
+  std::optional<Authority> authority() const { return authority_; }
+  const std::optional<ClaimRecord>& claim() const { return claim_; }
+  bool HoldsClaim(std::size_t instance) const;
+
+ private:
+  struct TimedView {
+    redis::SentinelView view;
+    TimePoint at;
+  };
+  /// What Sentinel's witnesses say of one instance.
+  struct SentinelWord {
+    std::optional<std::uint64_t> confirmed;   ///< The epoch at which it is confirmed.
+    std::optional<redis::SentinelView> best;  ///< The fresh view of the highest config-epoch; absent: none is fresh.
+    bool best_names_it = false;
+    bool best_disputed = false;      ///< Fresh views of the same highest epoch name different masters.
+    bool electing = false;           ///< Sentinel is about to replace it, or has chosen another one at a higher epoch.
+    bool majority_names_it = false;  ///< More than half of the known Sentinels, by fresh direct views.
+  };
+
+  void FindAuthority(TimePoint now);
+  bool IsNamed(std::size_t instance, const redis::Endpoint& address, const std::string& run_id) const;
+  SentinelWord AskSentinels(std::size_t instance, TimePoint now) const;
+  Verdict Judge(std::size_t instance, TimePoint now) const;
+  Verdict JudgeReplica(std::size_t instance, TimePoint now) const;
+  Verdict JudgeMaster(std::size_t instance, TimePoint now) const;
+  Verdict JudgeMasterBySentinel(std::size_t instance, TimePoint now) const;
+  Verdict JudgeMasterByReplication(std::size_t instance) const;
+  Verdict Down(std::size_t instance, std::string reason) const;
+  Verdict Held(std::size_t instance, std::uint64_t epoch, Authority authority) const;
+  Verdict Take(std::size_t instance, std::uint64_t epoch, Authority authority) const;
+  Claim ClaimFor(std::size_t instance, std::uint64_t epoch, Authority authority) const;
+  bool HolderIsServed() const;
+
+  Options options_;
+  std::vector<Identity> instances_;
+  std::vector<redis::InstanceState> states_;
+  std::vector<std::optional<Publication>> published_;  ///< Last verdicts: for what "unchanged" means.
+  std::map<std::string, TimedView> views_;             ///< By Sentinel.
+  std::map<std::string, redis::Election> elections_;   ///< By Sentinel.
+  bool sentinel_heard_ = false;
+  std::optional<ClaimRecord> claim_;
+  std::optional<std::vector<CatalogFact>> catalog_;
+  std::optional<Authority> authority_;
+};
+
+}  // namespace rcb::agent

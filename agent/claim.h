@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+
+namespace rcb::agent {
+
+/// Who may say that a master is real. Ordered: Sentinel outranks replication, so that a group that gets Sentinels later
+/// is taken over by them.
+enum class Authority { kReplication, kSentinel };
+
+std::string_view ToString(Authority authority);
+
+/// The record in Consul KV of who is master, at which epoch (key service/<service>/master). Written only by
+/// compare-and-set.
+struct Claim {
+  enum class State {
+    kHeld,
+    kYielded,  ///< The holder gave the role up (it is a replica now) and waits for its successor.
+  };
+  Authority authority = Authority::kReplication;
+  std::uint64_t epoch = 0;  ///< Sentinel's config-epoch, or the count of takeovers under authority replication.
+  State state = State::kHeld;
+  std::string node;        ///< Consul node of the holder.
+  std::string service_id;  ///< Service ID of the holder.
+  std::string address;     ///< As the holder is published; empty: the node's address.
+  std::uint16_t port = 0;
+  std::string run_id;  ///< Of the holder's process: another one means that it was restarted since.
+  std::string replid;  ///< Its replication id, for lineage; empty before Redis 4.0.
+  std::string since;   ///< UTC time of the takeover, for people; never used in a decision.
+
+  bool operator==(const Claim&) const = default;
+};
+
+/// What the key holds, with the index that a compare-and-set needs.
+struct ClaimRecord {
+  std::optional<Claim> claim;  ///< Absent: no such key, or `unreadable`.
+  std::uint64_t index = 0;     ///< ModifyIndex; 0: no such key.
+  std::string unreadable;      ///< Why the value is no claim (garbage, or of a newer version); empty when it is one.
+};
+
+/// The larger order wins the claim: authority first, then epoch.
+bool Outranks(Authority authority, std::uint64_t epoch, const Claim& claim);
+/// Outranks it, or has the same order.
+bool Reaches(Authority authority, std::uint64_t epoch, const Claim& claim);
+
+/// "host:port of service_id" for sentences.
+std::string HolderName(const Claim& claim);
+
+std::string EncodeClaim(const Claim& claim);
+
+/// Takes the value of the key. The error is a sentence. A claim with unknown extra fields is accepted; an unknown
+/// authority or state is not, since it may mean the opposite of what an older version would do.
+tl::expected<Claim, std::string> DecodeClaim(std::string_view value);
+
+}  // namespace rcb::agent

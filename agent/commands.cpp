@@ -1,0 +1,98 @@
+#include "agent/commands.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "agent/event_loop.h"
+#include "agent/log.h"
+#include "agent/systemd_notify.h"
+#include "agent/watcher.h"
+
+namespace rcb::agent {
+namespace {
+
+constexpr int kUsageError = 2;
+
+int Fail(const std::string& text) {
+  std::fprintf(stderr, "redis-consul-agent: %s\n", text.c_str());
+  return kUsageError;
+}
+
+/// Settings that load, and a client that they make.
+struct Setup {
+  Config config;
+  std::unique_ptr<consul::Client> client;
+};
+
+tl::expected<Setup, std::string> Prepare(EventLoop& loop, const ConfigSources& sources) {
+  auto config = LoadConfig(sources);
+  if (!config) return tl::unexpected(config.error());
+  auto client = consul::Client::Create(loop.handle(), config->consul);
+  if (!client) return tl::unexpected(client.error().message);
+  return Setup{*std::move(config), *std::move(client)};
+}
+
+std::unique_ptr<Watcher> StartWatcher(EventLoop& loop, Setup setup) {
+  SetUpLog(setup.config.log_level, setup.config.log_json);
+  auto watcher = std::make_unique<Watcher>(loop.handle(), setup.config, std::move(setup.client));
+  watcher->Start();
+  return watcher;
+}
+
+}  // namespace
+
+int Run(const ConfigSources& sources) {
+  std::signal(SIGPIPE, SIG_IGN);
+  SystemdNotify systemd;
+  EventLoop loop;
+  auto setup = Prepare(loop, sources);
+  if (!setup) return Fail(setup.error());
+  auto watcher = StartWatcher(loop, *std::move(setup));
+  Log(LogLevel::kInfo, "", "redis-consul-agent " RCB_VERSION " started");
+
+  loop.Every(Watcher::kTick, [&] {
+    watcher->OnTick();
+    systemd.Status(watcher->Summary());
+  });
+  if (const auto interval = systemd.watchdog_interval()) loop.Every(*interval, [&] { systemd.KickWatchdog(); });
+  for (const int signal : {SIGTERM, SIGINT}) {
+    loop.OnSignal(signal, [&] {
+      Log(LogLevel::kInfo, "", "stopping; what is registered stays until its TTL ends");
+      systemd.Stopping();
+      loop.Stop();
+    });
+  }
+  loop.OnSignal(SIGHUP, [&] {
+    systemd.Reloading();
+    auto renewed = Prepare(loop, sources);
+    if (!renewed) {
+      Log(LogLevel::kError, "", "not reloaded, the running settings stay: " + renewed.error());
+    } else {
+      const std::vector<std::string> before = watcher->ServiceIds();
+      watcher = StartWatcher(loop, *std::move(renewed));
+      Log(LogLevel::kInfo, "", "reloaded");
+      const std::vector<std::string> after = watcher->ServiceIds();
+      for (const std::string& id : before) {
+        if (std::find(after.begin(), after.end(), id) == after.end()) watcher->Deregister(id);
+      }
+    }
+    systemd.Ready();
+  });
+  systemd.Ready();
+  loop.Run();
+  watcher.reset();
+  return 0;
+}
+
+int CheckConfig(const ConfigSources& sources) {
+  EventLoop loop;
+  const auto setup = Prepare(loop, sources);
+  if (!setup) return Fail(setup.error());
+  std::puts(DescribeConfig(setup->config).c_str());
+  return 0;
+}
+
+}  // namespace rcb::agent

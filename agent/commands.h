@@ -1,0 +1,13 @@
+#pragma once
+
+#include "agent/config.h"
+
+namespace rcb::agent {
+
+/// The daemon. Returns the exit status: 0 after SIGTERM or SIGINT, 2 when the settings cannot work.
+int Run(const ConfigSources& sources);
+
+/// Validates and prints the effective settings, secrets masked. Returns 0, or 2 with a line on standard error.
+int CheckConfig(const ConfigSources& sources);
+
+}  // namespace rcb::agent

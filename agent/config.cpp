@@ -1,0 +1,425 @@
+#include "agent/config.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <sstream>
+#include <utility>
+
+namespace rcb::agent {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Status = tl::expected<void, std::string>;
+using std::chrono::milliseconds;
+
+constexpr std::size_t kMaxFileBytes = 1024 * 1024;
+
+tl::unexpected<std::string> Error(std::string text) { return tl::unexpected<std::string>(std::move(text)); }
+
+tl::expected<std::string, std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text;
+  if (file) {
+    std::array<char, 4096> block{};
+    while (file.read(block.data(), block.size()) || file.gcount() > 0) {
+      text.append(block.data(), static_cast<std::size_t>(file.gcount()));
+      if (text.size() > kMaxFileBytes) return Error(path + " is larger than 1 MiB");
+    }
+  }
+  if (!file.is_open() || file.bad() || (text.empty() && !file.eof())) {
+    return Error("cannot read " + path + ": " + std::strerror(errno == 0 ? EIO : errno));
+  }
+  return text;
+}
+
+/// The first line of a file that holds a password or token.
+tl::expected<std::string, std::string> ReadSecret(const std::string& path) {
+  auto text = ReadFile(path);
+  if (!text) return text;
+  std::string line = text->substr(0, text->find_first_of("\r\n"));
+  if (line.empty()) return Error(path + " holds no secret: its first line is empty");
+  return line;
+}
+
+Status SetText(std::string& target, const Json& value) {
+  if (!value.is_string()) return Error("expected a string");
+  target = value.get<std::string>();
+  return {};
+}
+
+Status SetSecret(std::string& target, const Json& value) {
+  std::string path;
+  if (auto status = SetText(path, value); !status) return status;
+  auto secret = ReadSecret(path);
+  if (!secret) return Error(secret.error());
+  target = *secret;
+  return {};
+}
+
+Status SetTexts(std::vector<std::string>& target, const Json& value) {
+  if (value.is_string()) {
+    target = {value.get<std::string>()};
+    return {};
+  }
+  std::vector<std::string> texts;
+  if (!value.is_array()) return Error("expected a list of strings");
+  for (const Json& element : value) {
+    if (!element.is_string()) return Error("expected a list of strings");
+    texts.push_back(element.get<std::string>());
+  }
+  target = std::move(texts);
+  return {};
+}
+
+Status SetEndpoints(std::vector<redis::Endpoint>& target, const Json& value, std::uint16_t default_port) {
+  std::vector<std::string> texts;
+  if (auto status = SetTexts(texts, value); !status) return status;
+  std::vector<redis::Endpoint> endpoints;
+  for (const std::string& text : texts) {
+    auto endpoint = redis::ParseEndpoint(text, default_port);
+    if (!endpoint) return Error(endpoint.error().message);
+    if (std::find(endpoints.begin(), endpoints.end(), *endpoint) != endpoints.end()) {
+      return Error(text + " is listed twice");
+    }
+    endpoints.push_back(*endpoint);
+  }
+  target = std::move(endpoints);
+  return {};
+}
+
+/// A duration between two bounds, whose reason the caller knows.
+template <typename Duration>
+Status SetDuration(Duration& target, const Json& value, milliseconds least, milliseconds most) {
+  std::string text;
+  if (auto status = SetText(text, value); !status) return Error("expected a duration like \"200ms\" or \"10s\"");
+  const auto duration = ParseDuration(text);
+  if (!duration) return Error(duration.error());
+  if (*duration < least || *duration > most) {
+    return Error("\"" + text + "\" is out of range: " + std::to_string(least.count()) + "ms to " +
+                 std::to_string(most.count()) + "ms");
+  }
+  target = std::chrono::duration_cast<Duration>(*duration);
+  return {};
+}
+
+/// DNS labels are what a service and a tag become.
+bool IsLabel(const std::string& text) {
+  return !text.empty() && text.size() <= 63 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
+
+Status SetBool(bool& target, const Json& value) {
+  if (value.is_boolean()) {
+    target = value.get<bool>();
+    return {};
+  }
+  const std::string text = value.is_string() ? value.get<std::string>() : "";
+  if (text == "true" || text == "1") {
+    target = true;
+  } else if (text == "false" || text == "0") {
+    target = false;
+  } else {
+    return Error("expected true or false");
+  }
+  return {};
+}
+
+Status SetAuthority(std::optional<Authority>& target, const Json& value) {
+  const std::string text = value.is_string() ? value.get<std::string>() : "";
+  if (text == "auto") {
+    target.reset();
+  } else if (text == ToString(Authority::kSentinel)) {
+    target = Authority::kSentinel;
+  } else if (text == ToString(Authority::kReplication)) {
+    target = Authority::kReplication;
+  } else {
+    return Error("expected \"auto\", \"sentinel\" or \"replication\"");
+  }
+  return {};
+}
+
+Status SetLogFormat(bool& json, const Json& value) {
+  const std::string text = value.is_string() ? value.get<std::string>() : "";
+  if (text != "text" && text != "json") return Error("expected \"text\" or \"json\"");
+  json = text == "json";
+  return {};
+}
+
+Status SetLogLevel(std::string& target, const Json& value) {
+  const std::string text = value.is_string() ? value.get<std::string>() : "";
+  if (text != "debug" && text != "info" && text != "warn" && text != "error") {
+    return Error("expected \"debug\", \"info\", \"warn\" or \"error\"");
+  }
+  target = text;
+  return {};
+}
+
+struct Key {
+  const char* name;
+  const char* variable;  ///< Environment variable, or "".
+  Status (*set)(Config&, const Json&);
+};
+
+// Every setting, once. The README's table and `check-config` follow this order.
+const Key kKeys[] = {
+    {"redis", "",
+     [](Config& c, const Json& v) -> Status {
+       if (auto status = SetEndpoints(c.redis, v, 6379); !status) return status;
+       if (c.redis.empty()) return Error("at least one server is needed");
+       return {};
+     }},
+    {"redis_user", "", [](Config& c, const Json& v) { return SetText(c.redis_credentials.user, v); }},
+    {"redis_password_file", "", [](Config& c, const Json& v) { return SetSecret(c.redis_credentials.password, v); }},
+    {"sentinels", "", [](Config& c, const Json& v) { return SetEndpoints(c.sentinels, v, 26379); }},
+    {"sentinel_user", "", [](Config& c, const Json& v) { return SetText(c.sentinel_credentials.user, v); }},
+    {"sentinel_password_file", "",
+     [](Config& c, const Json& v) { return SetSecret(c.sentinel_credentials.password, v); }},
+    {"master_name", "", [](Config& c, const Json& v) { return SetText(c.master_name, v); }},
+    {"authority", "", [](Config& c, const Json& v) { return SetAuthority(c.authority, v); }},
+    {"service", "",
+     [](Config& c, const Json& v) -> Status {
+       if (auto status = SetText(c.service, v); !status) return status;
+       if (!IsLabel(c.service)) return Error("expected a DNS label: letters, digits and '-', at most 63");
+       return {};
+     }},
+    {"tags", "",
+     [](Config& c, const Json& v) -> Status {
+       if (auto status = SetTexts(c.tags, v); !status) return status;
+       for (const std::string& tag : c.tags) {
+         if (!IsLabel(tag)) return Error("tag \"" + tag + "\" is no DNS label: letters, digits and '-', at most 63");
+         if (tag == "master" || tag == "replica") return Error("tag \"" + tag + "\" is the agent's own");
+       }
+       return {};
+     }},
+    {"advertise", "",
+     [](Config& c, const Json& v) -> Status {
+       std::string text;
+       if (auto status = SetText(text, v); !status) return status;
+       auto endpoint = redis::ParseEndpoint(text, 1);
+       if (!endpoint) return Error(endpoint.error().message);
+       if (endpoint->is_unix()) return Error("clients cannot dial a unix socket: expected HOST or HOST:PORT");
+       // Without a port the one that Redis listens on is meant: only then does the default matter.
+       if (redis::ParseEndpoint(text, 2).value_or(*endpoint) != *endpoint) endpoint->port = 0;
+       c.advertise = *endpoint;
+       return {};
+     }},
+    {"consul", "CONSUL_HTTP_ADDR", [](Config& c, const Json& v) { return SetText(c.consul.url, v); }},
+    {"consul_token_file", "CONSUL_HTTP_TOKEN_FILE",
+     [](Config& c, const Json& v) { return SetSecret(c.consul.token, v); }},
+    {"consul_ca_file", "CONSUL_CACERT", [](Config& c, const Json& v) { return SetText(c.consul.ca_file, v); }},
+    {"consul_client_cert", "CONSUL_CLIENT_CERT",
+     [](Config& c, const Json& v) { return SetText(c.consul.client_cert, v); }},
+    {"consul_client_key", "CONSUL_CLIENT_KEY",
+     [](Config& c, const Json& v) { return SetText(c.consul.client_key, v); }},
+    {"consul_tls_server_name", "CONSUL_TLS_SERVER_NAME",
+     [](Config& c, const Json& v) { return SetText(c.consul.tls_server_name, v); }},
+    {"consul_verify", "CONSUL_HTTP_SSL_VERIFY", [](Config& c, const Json& v) { return SetBool(c.consul.verify, v); }},
+    {"consul_namespace", "CONSUL_NAMESPACE", [](Config& c, const Json& v) { return SetText(c.consul.name_space, v); }},
+    // A poll below 10 ms is load, one above 5 s is no watch.
+    {"poll_interval", "",
+     [](Config& c, const Json& v) { return SetDuration(c.poll_interval, v, milliseconds(10), milliseconds(5000)); }},
+    {"hang_after", "",
+     [](Config& c, const Json& v) -> Status {
+       milliseconds hang_after{};
+       if (auto status = SetDuration(hang_after, v, milliseconds(100), milliseconds(3600000)); !status) return status;
+       c.hang_after = hang_after;
+       return {};
+     }},
+    // Three heartbeats fit into a TTL; below 1 s a busy machine would miss them.
+    {"ttl", "",
+     [](Config& c, const Json& v) { return SetDuration(c.ttl, v, milliseconds(1000), milliseconds(600000)); }},
+    // Consul's own minimum is one minute.
+    {"deregister_critical_service_after", "",
+     [](Config& c, const Json& v) {
+       return SetDuration(c.deregister_critical_service_after, v, std::chrono::minutes(1),
+                          std::chrono::hours(24 * 365));
+     }},
+    {"log_level", "", [](Config& c, const Json& v) { return SetLogLevel(c.log_level, v); }},
+    {"log_format", "", [](Config& c, const Json& v) { return SetLogFormat(c.log_json, v); }},
+};
+
+const Key* FindKey(const std::string& name) {
+  for (const Key& key : kKeys) {
+    if (name == key.name) return &key;
+  }
+  return nullptr;
+}
+
+/// Levenshtein distance, for "did you mean".
+std::size_t Distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, substituted}));
+    }
+  }
+  return row.back();
+}
+
+std::string NearestKey(const std::string& name) {
+  const Key* nearest = std::min_element(std::begin(kKeys), std::end(kKeys), [&name](const Key& a, const Key& b) {
+    return Distance(name, a.name) < Distance(name, b.name);
+  });
+  return nearest->name;
+}
+
+/// "line 3" of a byte offset that nlohmann's message carries; its own text is kept out, since it may quote a secret.
+std::string LineOf(const std::string& text, std::size_t byte) {
+  const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(byte, text.size()));
+  return "line " + std::to_string(1 + std::count(text.begin(), end, '\n'));
+}
+
+/// Remembers where a document ends to be JSON. Used instead of exceptions.
+struct ErrorPosition : nlohmann::json_sax<Json> {
+  std::size_t at = 0;
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override { return true; }
+  bool key(string_t&) override { return true; }
+  bool end_object() override { return true; }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
+    at = position;
+    return false;
+  }
+};
+
+Status ApplyFile(Config& config, const std::string& path) {
+  const auto text = ReadFile(path);
+  if (!text) return Error(text.error());
+  const Json document = Json::parse(*text, nullptr, false, true);
+  if (document.is_discarded()) {
+    ErrorPosition position;
+    Json::sax_parse(*text, &position, Json::input_format_t::json, true, true);
+    return Error(path + ": not valid JSON at " + LineOf(*text, position.at));
+  }
+  if (!document.is_object()) return Error(path + ": expected a JSON object");
+  for (const auto& [name, value] : document.items()) {
+    const Key* key = FindKey(name);
+    if (key == nullptr) {
+      return Error(path + ": unknown key \"" + name.substr(0, 64) + "\"; did you mean \"" + NearestKey(name) + "\"?");
+    }
+    if (auto status = key->set(config, value); !status) return Error(path + ": " + name + ": " + status.error());
+  }
+  return {};
+}
+
+Status ApplyEnvironment(Config& config, const std::map<std::string, std::string>& environment) {
+  const auto get = [&environment](const char* name) -> const std::string* {
+    const auto found = environment.find(name);
+    return found == environment.end() || found->second.empty() ? nullptr : &found->second;
+  };
+  for (const Key& key : kKeys) {
+    const std::string* value = *key.variable == '\0' ? nullptr : get(key.variable);
+    if (value == nullptr) continue;
+    if (auto status = key.set(config, *value); !status) return Error(std::string(key.variable) + ": " + status.error());
+  }
+  // Secrets by value are taken from the environment alone, as Consul's and Redis's own tools do.
+  if (const auto* token = get("CONSUL_HTTP_TOKEN")) config.consul.token = *token;
+  if (const auto* password = get("REDISCLI_AUTH")) config.redis_credentials.password = *password;
+  // Consul's tools take a bare host:port, which CONSUL_HTTP_SSL turns into https.
+  if (const auto* ssl = get("CONSUL_HTTP_SSL"); ssl != nullptr && config.consul.url.find("://") == std::string::npos) {
+    bool secure = false;
+    if (auto status = SetBool(secure, *ssl); !status) return Error("CONSUL_HTTP_SSL: " + status.error());
+    if (secure) config.consul.url = "https://" + config.consul.url;
+  }
+  return {};
+}
+
+std::string Milliseconds(milliseconds duration) {
+  return duration.count() % 1000 == 0 ? std::to_string(duration.count() / 1000) + "s"
+                                      : std::to_string(duration.count()) + "ms";
+}
+
+Json Texts(const std::vector<redis::Endpoint>& endpoints) {
+  Json list = Json::array();
+  for (const redis::Endpoint& endpoint : endpoints) list.push_back(endpoint.ToString());
+  return list;
+}
+
+}  // namespace
+
+tl::expected<milliseconds, std::string> ParseDuration(std::string_view text) {
+  std::int64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, code] = std::from_chars(text.data(), end, number);
+  const std::string_view unit(rest, static_cast<std::size_t>(end - rest));
+  const std::int64_t scale = unit == "ms" ? 1 : unit == "s" ? 1000 : unit == "m" ? 60000 : unit == "h" ? 3600000 : 0;
+  constexpr std::int64_t kMost = 1000000000;  // Far above every bound, far below an overflow.
+  if (code != std::errc{} || number < 0 || number > kMost || scale == 0) {
+    return Error("\"" + std::string(text.substr(0, 40)) +
+                 "\" is no duration: expected a whole number and ms, s, m or h");
+  }
+  return milliseconds(number * scale);
+}
+
+tl::expected<Config, std::string> LoadConfig(const ConfigSources& sources) {
+  Config config;
+  if (sources.file) {
+    if (auto status = ApplyFile(config, *sources.file); !status) return Error(status.error());
+  }
+  if (auto status = ApplyEnvironment(config, sources.environment); !status) return Error(status.error());
+  for (const auto& [name, values] : sources.flags) {
+    const Json value = values.size() == 1 ? Json(values.front()) : Json(values);
+    if (auto status = FindKey(name)->set(config, value); !status) return Error("--" + name + ": " + status.error());
+  }
+  if (config.advertise && config.advertise->port != 0 && config.redis.size() > 1) {
+    return Error("advertise: one port cannot stand for several servers: give the host alone");
+  }
+  for (const redis::Endpoint& endpoint : config.redis) {
+    if (endpoint.is_unix() && (!config.advertise || config.advertise->port == 0)) {
+      return Error("advertise: a HOST:PORT for clients is needed, since " + endpoint.ToString() + " has none");
+    }
+  }
+  return config;
+}
+
+std::string DescribeConfig(const Config& config) {
+  const auto masked = [](const std::string& secret) { return secret.empty() ? Json(nullptr) : Json("(set)"); };
+  const Json object = {
+      {"redis", Texts(config.redis)},
+      {"redis_user", config.redis_credentials.user},
+      {"redis_password", masked(config.redis_credentials.password)},
+      {"sentinels", Texts(config.sentinels)},
+      {"sentinel_user", config.sentinel_credentials.user},
+      {"sentinel_password", masked(config.sentinel_credentials.password)},
+      {"master_name", config.master_name},
+      {"authority", config.authority ? std::string(ToString(*config.authority)) : "auto"},
+      {"service", config.service},
+      {"tags", config.tags},
+      {"advertise", config.advertise ? Json(config.advertise->ToString()) : Json(nullptr)},
+      {"consul", config.consul.url},
+      {"consul_token", masked(config.consul.token)},
+      {"consul_ca_file", config.consul.ca_file},
+      {"consul_client_cert", config.consul.client_cert},
+      {"consul_client_key", config.consul.client_key},
+      {"consul_tls_server_name", config.consul.tls_server_name},
+      {"consul_verify", config.consul.verify},
+      {"consul_namespace", config.consul.name_space},
+      {"poll_interval", Milliseconds(config.poll_interval)},
+      {"hang_after", config.hang_after ? Json(Milliseconds(*config.hang_after)) : Json(nullptr)},
+      {"ttl", Milliseconds(config.ttl)},
+      {"deregister_critical_service_after", Milliseconds(config.deregister_critical_service_after)},
+      {"log_level", config.log_level},
+      {"log_format", config.log_json ? "json" : "text"},
+  };
+  return object.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace rcb::agent

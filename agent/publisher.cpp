@@ -1,0 +1,358 @@
+#include "agent/publisher.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace rcb::agent {
+namespace {
+
+using consul::CheckStatus;
+using consul::ErrorKind;
+using consul::ServiceEntry;
+using std::chrono::milliseconds;
+
+constexpr char kMasterTag[] = "master";
+constexpr char kReplicaTag[] = "replica";
+
+/// A catalog reading under way when a call was answered shows itself within this time; on a loopback it takes 1 to 5
+/// ms.
+constexpr milliseconds kSettle{500};
+/// A transaction that lost is tried again after the watches had time to bring what it lost to.
+constexpr milliseconds kConflictPause{20};
+/// One that Consul refuses for good reasons (ACL) is tried again at this pace, should an operator mend it.
+constexpr milliseconds kDeniedPause{5000};
+/// Operations of a takeover besides two for each registration that is stripped: claim, service, check.
+constexpr std::size_t kOwnOperations = 3;
+
+std::string CheckId(const std::string& service_id) { return service_id + ":role"; }
+
+bool IsServedMaster(const Publication& publication) {
+  return publication.tag == Tag::kMaster && publication.status != CheckStatus::kCritical;
+}
+
+const consul::CatalogCheck* FindCheck(const ServiceEntry& entry) {
+  const auto found =
+      std::find_if(entry.checks.begin(), entry.checks.end(),
+                   [&entry](const consul::CatalogCheck& check) { return check.id == CheckId(entry.id); });
+  return found == entry.checks.end() ? nullptr : &*found;
+}
+
+/// The same but for the check's status, which TTL updates carry.
+bool SameRegistration(const consul::ServiceRegistration& a, consul::ServiceRegistration b) {
+  b.check.status = a.check.status;
+  return a == b;
+}
+
+}  // namespace
+
+Publisher::Lane::Lane(std::uint64_t seed)
+    : backoff(milliseconds(50), milliseconds(500), seed), corrections(milliseconds(1000), milliseconds(60000), seed) {}
+
+Publisher::Publisher(const Options& options, std::size_t instances) : options_(options), group_(options.seed) {
+  for (std::size_t i = 0; i < instances; ++i) lanes_.emplace_back(options.seed + i + 1);
+}
+
+void Publisher::OnVerdict(std::size_t instance, const Verdict& verdict, const Facts& facts) {
+  Lane& lane = lanes_[instance];
+  lane.wanted = verdict.publication;
+  lane.take = verdict.take;
+  lane.facts = facts;
+  if (!verdict.publication || verdict.publication->tag != Tag::kMaster) lane.denied.clear();
+  if (verdict.rewrite) {
+    rewrite_ = verdict.rewrite;
+    rewrite_instance_ = instance;
+  } else if (rewrite_instance_ == instance) {
+    rewrite_.reset();
+  }
+}
+
+void Publisher::OnCatalog(std::vector<ServiceEntry> entries) { catalog_ = std::move(entries); }
+
+void Publisher::OnCatalogLost() {
+  catalog_.reset();
+  for (Lane& lane : lanes_) lane.shown_as_master = false;
+}
+
+void Publisher::OnCatalogBack(TimePoint now) {
+  for (Lane& lane : lanes_) {
+    lane.heartbeat_at = lane.retry_at = lane.settle_until = now;
+    lane.backoff.Reset();
+  }
+  group_.retry_at = now;
+}
+
+std::vector<Publisher::Call> Publisher::Next(TimePoint now) {
+  std::vector<Call> calls;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    if (lanes_[i].in_flight || now < lanes_[i].retry_at) continue;
+    if (auto call = NextFor(i, now)) {
+      lanes_[i].in_flight = true;
+      calls.push_back(std::move(*call));
+    }
+  }
+  if (!group_.in_flight && now >= group_.retry_at) {
+    if (auto call = NextForGroup(now)) {
+      group_.in_flight = true;
+      calls.push_back(std::move(*call));
+    }
+  }
+  return calls;
+}
+
+std::optional<Publisher::Call> Publisher::NextFor(std::size_t instance, TimePoint now) {
+  Lane& lane = lanes_[instance];
+  std::optional<Call> call;
+  if (lane.wanted) {
+    ReadCatalog(lane, now);
+    call = IsServedMaster(*lane.wanted) ? NextForMaster(instance, now) : Tell(instance, *lane.wanted);
+  }
+  if (!call && lane.told && now >= lane.heartbeat_at) call = Call{instance, *lane.told, {}};
+  return call;
+}
+
+std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, TimePoint now) {
+  Lane& lane = lanes_[instance];
+  if (lane.shown_as_master && !lane.take) return Tell(instance, *lane.wanted);
+  if (now < lane.transaction_at) {
+    if (lane.denied.empty()) return std::nullopt;
+    return Tell(instance,
+                {Tag::kNone, CheckStatus::kCritical, "confirmed as master, but not published: " + lane.denied});
+  }
+  if (!catalog_ || !claim_) return std::nullopt;
+  if (const ServiceEntry* own = Find(lane.facts)) return PublishMaster(instance, *own);
+  if (now < lane.settle_until) return std::nullopt;  // Registered a moment ago: its entry is about to show.
+  // The transaction changes an entry that exists. A new one starts where nobody is led to it.
+  return Call{instance, Register{RegistrationFor(lane, {Tag::kNone, CheckStatus::kCritical, {}})},
+              "registered before it is published as master"};
+}
+
+/// Brings the local Consul agent to say `wanted`, one call at a time.
+std::optional<Publisher::Call> Publisher::Tell(std::size_t instance, const Publication& wanted) {
+  Lane& lane = lanes_[instance];
+  const std::string& reason = wanted.reason;
+  UpdateTtl update{CheckId(lane.facts.service_id), wanted.status, reason};
+  const bool told = lane.told && lane.told->status == update.status && lane.told->output == update.output;
+  consul::ServiceRegistration registration = RegistrationFor(lane, wanted);
+  if (lane.registered && SameRegistration(*lane.registered, registration)) {
+    if (told) return std::nullopt;
+    return Call{instance, std::move(update), reason};
+  }
+  if (wanted.status == CheckStatus::kCritical && !told && !lane.check_missing) {
+    return Call{instance, std::move(update), reason};
+  }
+  return Call{instance, Register{std::move(registration)}, reason};
+}
+
+/// Takes over what the catalog says of the instance, and notices where that is not what the local agent was told.
+void Publisher::ReadCatalog(Lane& lane, TimePoint now) {
+  if (!catalog_ || now < lane.settle_until) return;
+  const ServiceEntry* own = Find(lane.facts);
+  const consul::CatalogCheck* check = own == nullptr ? nullptr : FindCheck(*own);
+  lane.shown_as_master = check != nullptr && check->status != "critical" && own->HasTag(kMasterTag);
+  if (!lane.registered || !lane.told) return;
+  if (own != nullptr && !Drifted(lane, *own)) {
+    lane.corrections.Reset();
+    return;
+  }
+  ++drift_corrected_;
+  lane.registered.reset();
+  lane.told.reset();
+  lane.settle_until = now + lane.corrections.Next();
+}
+
+bool Publisher::Drifted(const Lane& lane, const ServiceEntry& entry) const {
+  const consul::ServiceRegistration& meant = *lane.registered;
+  const consul::CatalogCheck* check = FindCheck(entry);
+  return check == nullptr || check->status != ToString(lane.told->status) || entry.name != meant.name ||
+         entry.tags != meant.tags || entry.address != meant.address || entry.port != meant.port ||
+         entry.meta != meant.meta;
+}
+
+Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntry& own) const {
+  const Lane& lane = lanes_[instance];
+  const consul::ServiceRegistration meant = RegistrationFor(lane, *lane.wanted);
+  Transaction transaction;
+  transaction.claim = lane.take;
+  transaction.claim_index = claim_->index;
+  auto& operations = transaction.operations;
+  if (lane.take) {
+    operations.emplace_back(consul::TxnKvCas{options_.claim_key, EncodeClaim(*lane.take), claim_->index});
+  } else {
+    operations.emplace_back(consul::TxnKvCheckIndex{options_.claim_key, claim_->index});
+  }
+  operations.emplace_back(consul::TxnServiceSet{own, meant.tags, meant.meta, 0});
+  operations.emplace_back(consul::TxnCheckSet{
+      own.node, own.name,
+      consul::CatalogCheck{meant.check.id, meant.check.name, std::string(ToString(lane.wanted->status)),
+                           meant.check.notes, lane.wanted->reason, meant.id}});
+  const std::string superseded = "superseded by " + (meant.address.empty() ? own.node_address : meant.address) + ":" +
+                                 std::to_string(meant.port) + ": " + lane.wanted->reason;
+  for (const ServiceEntry& entry : *catalog_) {
+    if (operations.size() + 2 > consul::kMaxTxnOperations) break;  // The rest is withdrawn by NextForGroup().
+    if (entry.HasTag(kMasterTag) && (entry.id != own.id || entry.node != own.node)) {
+      AppendStrip(entry, superseded, operations);
+    }
+  }
+  return Call{instance, std::move(transaction), lane.wanted->reason};
+}
+
+/// Two operations: the registration without the tag, its check critical. The entry is compared, so that a newer
+/// registration is never overwritten by an older reading of it.
+void Publisher::AppendStrip(const ServiceEntry& entry, const std::string& reason,
+                            std::vector<consul::TxnOperation>& operations) const {
+  consul::TxnServiceSet strip{entry, entry.tags, entry.meta, entry.modify_index};
+  std::erase(strip.tags, kMasterTag);
+  strip.meta.erase("epoch");
+  strip.meta["role"] = "none";
+  operations.emplace_back(std::move(strip));
+  const consul::CatalogCheck* check = FindCheck(entry);
+  consul::CatalogCheck critical =
+      check != nullptr ? *check : consul::CatalogCheck{CheckId(entry.id), "Redis role", {}, {}, {}, entry.id};
+  critical.status = ToString(CheckStatus::kCritical);
+  critical.output = reason;
+  operations.emplace_back(consul::TxnCheckSet{entry.node, entry.name, std::move(critical)});
+}
+
+std::optional<Publisher::Call> Publisher::NextForGroup(TimePoint now) {
+  if (!claim_) return std::nullopt;
+  if (rewrite_) {
+    return Call{
+        kGroupLane, WriteClaim{*rewrite_, claim_->index},
+        rewrite_->state == Claim::State::kYielded ? "yielded: it is a replica now" : "claim brought up to date"};
+  }
+  // The holder withdraws what anti-entropy of a lost host, or somebody else, brings back.
+  if (!catalog_ || now < group_.transaction_at) return std::nullopt;
+  const auto holder = std::find_if(lanes_.begin(), lanes_.end(), [now](const Lane& lane) {
+    return lane.wanted && IsServedMaster(*lane.wanted) && lane.shown_as_master && !lane.take &&
+           now >= lane.settle_until;
+  });
+  if (holder == lanes_.end()) return std::nullopt;
+  Transaction transaction;
+  transaction.claim_index = claim_->index;
+  transaction.operations.emplace_back(consul::TxnKvCheckIndex{options_.claim_key, claim_->index});
+  std::string names;
+  for (const ServiceEntry& entry : *catalog_) {
+    if (!entry.HasTag(kMasterTag) || !entry.IsServed() || IsOwn(entry)) continue;
+    if (transaction.operations.size() + 2 > consul::kMaxTxnOperations) break;
+    AppendStrip(entry, "withdrawn: " + holder->facts.service_id + " holds the claim", transaction.operations);
+    names += (names.empty() ? "" : ", ") + entry.id;
+  }
+  if (names.empty()) return std::nullopt;
+  return Call{kGroupLane, std::move(transaction), "withdrawing the master tag of " + names};
+}
+
+void Publisher::OnDone(const Call& call, const consul::Result<void>& result, TimePoint now) {
+  Lane& lane = call.lane == kGroupLane ? group_ : lanes_[call.lane];
+  lane.in_flight = false;
+  if (result) {
+    OnSuccess(lane, call, now);
+  } else {
+    OnFailure(lane, call, result.error(), now);
+  }
+}
+
+void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
+  lane.backoff.Reset();
+  lane.retry_at = now;
+  if (const auto* registration = std::get_if<Register>(&call.what)) {
+    lane.registered = registration->registration;
+    lane.told.reset();  // Consul may have restored an older TTL update.
+    lane.check_missing = false;
+    lane.settle_until = now + kSettle;
+  } else if (const auto* update = std::get_if<UpdateTtl>(&call.what)) {
+    const bool changed = !lane.told || lane.told->status != update->status;
+    lane.told = *update;
+    // Twice missed, the third still comes in time.
+    lane.heartbeat_at = now + options_.ttl / 3;
+    if (changed) lane.settle_until = now + kSettle;
+    if (update->status == CheckStatus::kCritical) lane.shown_as_master = false;
+  } else if (std::holds_alternative<WriteClaim>(call.what)) {
+    rewrite_.reset();
+  } else {
+    lane.denied.clear();
+    lane.take.reset();
+    lane.settle_until = now + kSettle;
+    if (call.lane == kGroupLane) {
+      ++drift_corrected_;
+      lane.transaction_at = now + kSettle;
+    } else {
+      lane.shown_as_master = true;
+    }
+  }
+}
+
+void Publisher::OnFailure(Lane& lane, const Call& call, const consul::Error& error, TimePoint now) {
+  if (std::holds_alternative<Transaction>(call.what)) {
+    if (error.kind == ErrorKind::kConflict) {
+      lane.transaction_at = now + kConflictPause;
+      return;
+    }
+    if (error.kind == ErrorKind::kDenied) {
+      lane.denied = error.message;
+      lane.transaction_at = now + kDeniedPause;
+      return;
+    }
+  } else if (error.kind == ErrorKind::kNotFound && std::holds_alternative<UpdateTtl>(call.what)) {
+    lane.registered.reset();
+    lane.told.reset();
+    lane.check_missing = true;
+    return;
+  }
+  // The outcome may be unknown: what the local agent holds is told again.
+  if (std::holds_alternative<Register>(call.what)) lane.registered.reset();
+  if (std::holds_alternative<UpdateTtl>(call.what)) lane.told.reset();
+  lane.retry_at = now + (error.kind == ErrorKind::kDenied ? kDeniedPause : lane.backoff.Next());
+}
+
+consul::ServiceRegistration Publisher::RegistrationFor(const Lane& lane, const Publication& wanted) const {
+  consul::ServiceRegistration registration;
+  registration.id = lane.facts.service_id;
+  registration.name = options_.service;
+  if (wanted.tag == Tag::kMaster) registration.tags.emplace_back(kMasterTag);
+  if (wanted.tag == Tag::kReplica) registration.tags.emplace_back(kReplicaTag);
+  registration.tags.insert(registration.tags.end(), options_.extra_tags.begin(), options_.extra_tags.end());
+  registration.address = lane.facts.address;
+  registration.port = lane.facts.port;
+  registration.meta = {{"bridge_version", RCB_VERSION}, {"group", lane.facts.group}};
+  registration.meta["role"] = wanted.tag == Tag::kMaster    ? kMasterTag
+                              : wanted.tag == Tag::kReplica ? kReplicaTag
+                                                            : "none";
+  if (!lane.facts.run_id.empty()) registration.meta["run_id"] = lane.facts.run_id;
+  if (!lane.facts.redis_version.empty()) registration.meta["redis_version"] = lane.facts.redis_version;
+  if (wanted.tag == Tag::kMaster) {
+    const bool taking = lane.take.has_value();
+    if (taking || (claim_ && claim_->claim)) {
+      registration.meta["epoch"] = std::to_string(taking ? lane.take->epoch : claim_->claim->epoch);
+    }
+  }
+  registration.check.id = CheckId(registration.id);
+  registration.check.name = "Redis role";
+  registration.check.notes = "Fed by redis-consul-agent; its output says why the instance has its tag.";
+  registration.check.ttl = options_.ttl;
+  registration.check.status = wanted.status;
+  registration.check.deregister_critical_after = options_.deregister_critical_after;
+  return registration;
+}
+
+const ServiceEntry* Publisher::Find(const Facts& facts) const {
+  if (!catalog_) return nullptr;
+  const auto found = std::find_if(catalog_->begin(), catalog_->end(), [&facts](const ServiceEntry& entry) {
+    return entry.id == facts.service_id && entry.node == facts.node;
+  });
+  return found == catalog_->end() ? nullptr : &*found;
+}
+
+bool Publisher::IsOwn(const ServiceEntry& entry) const {
+  return std::any_of(lanes_.begin(), lanes_.end(), [&entry](const Lane& lane) {
+    return entry.id == lane.facts.service_id && entry.node == lane.facts.node;
+  });
+}
+
+bool Publisher::settled(std::size_t instance) const {
+  const Lane& lane = lanes_[instance];
+  return lane.wanted && lane.told && lane.registered && lane.told->status == lane.wanted->status &&
+         lane.told->output == lane.wanted->reason;
+}
+
+}  // namespace rcb::agent

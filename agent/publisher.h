@@ -1,0 +1,144 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "agent/arbiter.h"
+#include "agent/backoff.h"
+#include "agent/claim.h"
+#include "consul/result.h"
+#include "consul/types.h"
+
+namespace rcb::agent {
+
+/// Turns verdicts into calls to Consul, one at a time for each instance, and compares what the catalog holds with what
+/// was meant. Pure: the watcher carries the calls out and brings the results back.
+///
+/// The rules it keeps:
+/// - The catalog comes to show an instance as a served master only by a transaction that is conditional on the claim.
+/// The
+///   local Consul agent, whose word is unconditional, is told right afterwards.
+/// - What gets worse is told to the check first and to the registration second: registering a service again restores
+/// the
+///   check's last TTL update (Consul agent/agent.go addCheck, seen on 1.8.7), which must not be a better one.
+class Publisher {
+ public:
+  struct Options {
+    std::string service;
+    std::string claim_key;
+    std::vector<std::string> extra_tags;
+    std::chrono::milliseconds ttl{10000};
+    std::chrono::seconds deregister_critical_after{std::chrono::hours(24)};
+    std::uint64_t seed = 0;  ///< Of the jitter.
+  };
+
+  /// What a registration says besides the verdict.
+  struct Facts {
+    std::string service_id;
+    std::string node;
+    std::string address;
+    std::uint16_t port = 0;
+    std::string group;
+    std::string run_id;
+    std::string redis_version;
+
+    bool operator==(const Facts&) const = default;
+  };
+
+  struct Register {
+    consul::ServiceRegistration registration;
+  };
+  struct UpdateTtl {
+    std::string check_id;
+    consul::CheckStatus status;
+    std::string output;
+  };
+  /// Publishes a master (then `claim` is what the claim says afterwards), or withdraws foreign ones (`claim` is
+  /// absent).
+  struct Transaction {
+    std::vector<consul::TxnOperation> operations;
+    std::optional<Claim> claim;
+    std::uint64_t claim_index = 0;  ///< The index that stays when no claim is written.
+  };
+  struct WriteClaim {
+    Claim claim;
+    std::uint64_t index = 0;
+  };
+  /// Lane: the instance that the call is for, or kGroupLane.
+  struct Call {
+    std::size_t lane = 0;
+    std::variant<Register, UpdateTtl, Transaction, WriteClaim> what;
+    std::string reason;  ///< For the log; empty for a heartbeat.
+  };
+  static constexpr std::size_t kGroupLane = static_cast<std::size_t>(-1);
+
+  Publisher(const Options& options, std::size_t instances);
+
+  void OnVerdict(std::size_t instance, const Verdict& verdict, const Facts& facts);
+  void OnClaim(const ClaimRecord& record) { claim_ = record; }
+  void OnCatalog(std::vector<consul::ServiceEntry> entries);
+  /// Consul cannot be read: what is known of the catalog may be old. Calls go on being tried.
+  void OnCatalogLost();
+  /// Consul can be read again after a loss: tell it everything anew at once, it may have restarted empty.
+  void OnCatalogBack(TimePoint now);
+
+  /// The calls to make now. Each must be answered by OnDone() before its lane gets another.
+  std::vector<Call> Next(TimePoint now);
+  void OnDone(const Call& call, const consul::Result<void>& result, TimePoint now);
+
+  /// How many calls corrected what the catalog held against what was meant.
+  std::uint64_t drift_corrected() const { return drift_corrected_; }
+  /// True once the instance stands in Consul as its verdict says.
+  bool settled(std::size_t instance) const;
+
+ private:
+  struct Lane {
+    explicit Lane(std::uint64_t seed);
+    std::optional<Publication> wanted;
+    std::optional<Claim> take;
+    Facts facts;
+    // What the local Consul agent is known to hold; absent: unknown.
+    std::optional<consul::ServiceRegistration> registered;
+    std::optional<UpdateTtl> told;
+    bool shown_as_master = false;  ///< The catalog's word, or what our last call made of it.
+    std::string denied;            ///< Consul refused the takeover: why.
+    bool check_missing = false;    ///< The local Consul agent does not know the check: register first.
+    bool in_flight = false;
+    TimePoint heartbeat_at{};
+    TimePoint retry_at{};
+    TimePoint transaction_at{};  ///< Not earlier than this: a refused one is tried again later.
+    TimePoint settle_until{};    ///< Until then a catalog reading may be older than our last call.
+    Backoff backoff;             ///< Of calls that failed.
+    Backoff corrections;         ///< Of corrections of drift, so that two owners of one entry do not fight fast.
+  };
+
+  std::optional<Call> NextFor(std::size_t instance, TimePoint now);
+  std::optional<Call> NextForGroup(TimePoint now);
+  std::optional<Call> NextForMaster(std::size_t instance, TimePoint now);
+  std::optional<Call> Tell(std::size_t instance, const Publication& wanted);
+  void ReadCatalog(Lane& lane, TimePoint now);
+  Call PublishMaster(std::size_t instance, const consul::ServiceEntry& own) const;
+  void AppendStrip(const consul::ServiceEntry& entry, const std::string& reason,
+                   std::vector<consul::TxnOperation>& operations) const;
+  consul::ServiceRegistration RegistrationFor(const Lane& lane, const Publication& wanted) const;
+  const consul::ServiceEntry* Find(const Facts& facts) const;
+  bool Drifted(const Lane& lane, const consul::ServiceEntry& entry) const;
+  bool IsOwn(const consul::ServiceEntry& entry) const;
+  void OnSuccess(Lane& lane, const Call& call, TimePoint now);
+  void OnFailure(Lane& lane, const Call& call, const consul::Error& error, TimePoint now);
+
+  Options options_;
+  std::vector<Lane> lanes_;
+  Lane group_;
+  std::optional<Claim> rewrite_;
+  std::size_t rewrite_instance_ = 0;
+  std::optional<ClaimRecord> claim_;
+  std::optional<std::vector<consul::ServiceEntry>> catalog_;
+  std::uint64_t drift_corrected_ = 0;
+};
+
+}  // namespace rcb::agent

@@ -1,0 +1,427 @@
+#include "agent/watcher.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+#include <utility>
+
+#include "agent/event_loop.h"
+#include "agent/log.h"
+
+namespace rcb::agent {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+/// Blocking queries are renewed at this pace: each answer proves that Consul's servers can be read.
+constexpr milliseconds kWatchWait{60000};
+/// A Sentinel that was only heard of and is gone for so long is not tried any more; a hello brings it back.
+constexpr seconds kForgetSentinelAfter{60};
+/// More Sentinels than anybody runs for one group: forged hellos must not make us open connections without end.
+constexpr std::size_t kMaxSentinels = 32;
+/// Until Sentinel tells its own down-after.
+constexpr milliseconds kDefaultHangAfter{5000};
+
+TimePoint Now() { return std::chrono::steady_clock::now(); }
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+std::string UtcNow() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  std::array<char, 32> text{};
+  gmtime_r(&now, &parts);
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text.data();
+}
+
+std::uint64_t JitterSeed() { return static_cast<std::uint64_t>(Now().time_since_epoch().count()); }
+
+std::string_view TagWord(Tag tag) {
+  switch (tag) {
+    case Tag::kMaster: return "master";
+    case Tag::kReplica: return "replica";
+    case Tag::kNone: break;
+  }
+  return "untagged";
+}
+
+ClaimRecord RecordOf(const consul::KvPair& pair) {
+  ClaimRecord record{.claim = {}, .index = pair.modify_index, .unreadable = {}};
+  if (pair.modify_index == 0) return record;
+  if (auto claim = DecodeClaim(pair.value)) {
+    record.claim = *std::move(claim);
+  } else {
+    record.unreadable = claim.error();
+  }
+  return record;
+}
+
+}  // namespace
+
+Watcher::Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client)
+    : loop_(loop),
+      config_(config),
+      host_(HostName()),
+      claim_key_("service/" + config.service + "/master"),
+      master_name_(config.master_name),
+      said_(config.redis.size()),
+      ask_backoff_(milliseconds(100), milliseconds(500), JitterSeed()),
+      client_(std::move(client)) {}
+
+Watcher::~Watcher() = default;
+
+void Watcher::Start() {
+  AskWhoWeAre();
+  for (std::size_t i = 0; i < config_.redis.size(); ++i) {
+    redis::InstanceClient::Options options{.endpoint = config_.redis[i],
+                                           .credentials = config_.redis_credentials,
+                                           .poll_interval = config_.poll_interval,
+                                           .hang_after = config_.hang_after.value_or(kDefaultHangAfter)};
+    instances_.push_back(std::make_unique<redis::InstanceClient>(
+        loop_, std::move(options),
+        redis::InstanceClient::Handlers{.on_change = [this, i] { OnInstanceChange(i); },
+                                        .on_hello = [this](const redis::SentinelHello& hello) { OnHello(hello); }}));
+  }
+  for (const auto& instance : instances_) instance->Start();
+  for (const redis::Endpoint& endpoint : config_.sentinels) AddSentinel(endpoint, true);
+}
+
+void Watcher::OnTick() {
+  const TimePoint now = Now();
+  if (!arbiter_ && ask_again_at_ != TimePoint{} && now >= ask_again_at_) AskWhoWeAre();
+  ForgetLostSentinels(now);
+  Reconsider();
+}
+
+/// The catalog knows an instance by node and service ID: without the node's name there is nothing to publish.
+void Watcher::AskWhoWeAre() {
+  ask_again_at_ = TimePoint{};
+  client_->Self([this](const consul::Result<consul::AgentSelf>& self) {
+    ReportConsul("agent", self ? std::nullopt : std::optional(self.error()));
+    if (self) {
+      OnNode(*self);
+    } else {
+      ask_again_at_ = Now() + ask_backoff_.Next();
+    }
+  });
+}
+
+void Watcher::OnNode(const consul::AgentSelf& self) {
+  node_ = self.node;
+  Log(LogLevel::kInfo, "consul", "version " + self.version + ", node " + self.node + ", datacenter " + self.datacenter);
+  std::vector<Identity> identities;
+  for (const redis::Endpoint& endpoint : config_.redis) identities.push_back(IdentityOf(endpoint));
+  Arbiter::Options options;
+  options.authority = config_.authority;
+  options.sentinels_configured = !config_.sentinels.empty();
+  arbiter_ = std::make_unique<Arbiter>(options, std::move(identities));
+  Publisher::Options publisher_options;
+  publisher_options.service = config_.service;
+  publisher_options.claim_key = claim_key_;
+  publisher_options.extra_tags = config_.tags;
+  publisher_options.ttl = config_.ttl;
+  publisher_options.deregister_critical_after = config_.deregister_critical_service_after;
+  publisher_options.seed = JitterSeed();
+  publisher_ = std::make_unique<Publisher>(publisher_options, config_.redis.size());
+  for (std::size_t i = 0; i < instances_.size(); ++i) arbiter_->OnInstance(i, instances_[i]->state());
+  claim_watch_ =
+      client_->WatchKv(claim_key_, kWatchWait, [this](const consul::Result<consul::KvPair>& pair) { OnClaim(pair); });
+  catalog_watch_ = client_->WatchService(
+      config_.service, kWatchWait,
+      [this](consul::Result<std::vector<consul::ServiceEntry>> entries) { OnCatalog(std::move(entries)); });
+}
+
+std::uint16_t Watcher::PortOf(const redis::Endpoint& endpoint) const {
+  return config_.advertise && config_.advertise->port != 0 ? config_.advertise->port : endpoint.port;
+}
+
+std::string Watcher::ServiceIdOf(const redis::Endpoint& endpoint) const {
+  return config_.service + "-" + host_ + "-" + std::to_string(PortOf(endpoint));
+}
+
+std::vector<std::string> Watcher::ServiceIds() const {
+  std::vector<std::string> ids;
+  for (const redis::Endpoint& endpoint : config_.redis) ids.push_back(ServiceIdOf(endpoint));
+  return ids;
+}
+
+Identity Watcher::IdentityOf(const redis::Endpoint& endpoint) const {
+  Identity identity;
+  identity.service_id = ServiceIdOf(endpoint);
+  identity.node = node_;
+  identity.port = PortOf(endpoint);
+  if (config_.advertise) identity.address = config_.advertise->host;
+  identity.addresses.push_back(endpoint);
+  std::vector<std::string> hosts = HostAddresses();
+  hosts.push_back(host_);
+  if (config_.advertise) hosts.push_back(config_.advertise->host);
+  for (const std::string& host : hosts) {
+    identity.addresses.push_back({.host = host, .port = endpoint.port, .unix_path = {}});
+    if (identity.port != endpoint.port) {
+      identity.addresses.push_back({.host = host, .port = identity.port, .unix_path = {}});
+    }
+  }
+  return identity;
+}
+
+void Watcher::OnInstanceChange(std::size_t instance) {
+  const redis::InstanceState& state = instances_[instance]->state();
+  const bool in_trouble = state.health != redis::Health::kAnswering && state.health != redis::Health::kUnknown;
+  if (state.health != redis::Health::kUnknown) {
+    Report("redis " + instances_[instance]->endpoint().ToString(),
+           in_trouble ? std::optional(state.detail) : std::nullopt, "answers");
+  }
+  if (arbiter_) arbiter_->OnInstance(instance, state);
+  Reconsider();
+}
+
+/// A hello says where a Sentinel is. Its opinion counts only while that Sentinel cannot be asked itself: anybody who
+/// may PUBLISH can forge a hello.
+void Watcher::OnHello(const redis::SentinelHello& hello) {
+  if (!config_.master_name.empty() && hello.view.master_name != config_.master_name) return;
+  if (master_name_.empty()) master_name_ = hello.view.master_name;
+  AddSentinel(hello.sentinel, false);
+  const auto found = sentinels_.find(hello.sentinel);
+  if (found != sentinels_.end() && found->second.client->is_connected()) return;
+  if (!arbiter_) return;
+  arbiter_->OnSentinelView(hello.view, Now());
+  Reconsider();
+}
+
+void Watcher::AddSentinel(const redis::Endpoint& endpoint, bool configured) {
+  if (sentinels_.contains(endpoint) || sentinels_.size() >= kMaxSentinels) return;
+  const std::string subject = "sentinel " + endpoint.ToString();
+  redis::SentinelClient::Options options;
+  options.endpoint = endpoint;
+  options.credentials = config_.sentinel_credentials;
+  options.master_name = master_name_;
+  redis::SentinelClient::Handlers handlers;
+  handlers.on_view = [this, endpoint](const redis::SentinelView& view) { OnSentinelView(endpoint, view); };
+  handlers.on_election = [this, endpoint](const std::optional<redis::Election>& election) {
+    if (!arbiter_) return;
+    arbiter_->OnElection(endpoint.ToString(), election);
+    Reconsider();
+  };
+  handlers.on_event = [this, subject](const redis::SentinelEvent& event) {
+    Log(LogLevel::kDebug, subject, event.name + " " + event.instance.ToString());
+    for (const auto& instance : instances_) instance->PollNow();
+  };
+  handlers.on_peers = [this](const std::vector<redis::Endpoint>& peers) {
+    for (const redis::Endpoint& peer : peers) AddSentinel(peer, false);
+  };
+  handlers.on_lost = [this, endpoint, subject](const redis::Error& error) {
+    Report(subject, error.message, {});
+    const auto found = sentinels_.find(endpoint);
+    if (found != sentinels_.end() && !found->second.lost_since) found->second.lost_since = Now();
+  };
+  Sentinel sentinel;
+  sentinel.client = std::make_unique<redis::SentinelClient>(loop_, std::move(options), std::move(handlers));
+  sentinel.configured = configured;
+  sentinel.client->Start();
+  sentinels_.emplace(endpoint, std::move(sentinel));
+}
+
+void Watcher::OnSentinelView(const redis::Endpoint& endpoint, const redis::SentinelView& view) {
+  Report("sentinel " + endpoint.ToString(), std::nullopt, "answers");
+  if (const auto found = sentinels_.find(endpoint); found != sentinels_.end()) found->second.lost_since.reset();
+  if (master_name_.empty()) master_name_ = view.master_name;
+  if (!config_.hang_after && view.down_after.count() > 0) {
+    for (const auto& instance : instances_) instance->SetHangAfter(view.down_after);
+  }
+  if (!arbiter_) return;
+  arbiter_->OnSentinelView(view, Now());
+  Reconsider();
+}
+
+void Watcher::ForgetLostSentinels(TimePoint now) {
+  for (auto item = sentinels_.begin(); item != sentinels_.end();) {
+    const Sentinel& sentinel = item->second;
+    if (!sentinel.configured && sentinel.lost_since && now - *sentinel.lost_since > kForgetSentinelAfter) {
+      troubles_.erase("sentinel " + item->first.ToString());
+      item = sentinels_.erase(item);
+    } else {
+      ++item;
+    }
+  }
+}
+
+void Watcher::OnClaim(const consul::Result<consul::KvPair>& pair) {
+  ReportConsul("key " + claim_key_, pair ? std::nullopt : std::optional(pair.error()));
+  if (!pair) {
+    claim_suspect_ = true;
+    return;
+  }
+  // An answer on its way while our own transaction went through is older than what we know.
+  const bool older = claim_index_ && pair->modify_index != 0 && pair->modify_index < *claim_index_;
+  if (older && !claim_suspect_) return;
+  claim_suspect_ = false;
+  const ClaimRecord record = RecordOf(*pair);
+  Report("claim " + claim_key_,
+         record.unreadable.empty() ? std::nullopt : std::optional("not understood: " + record.unreadable),
+         "understood");
+  AcceptClaim(record);
+  Reconsider();
+}
+
+void Watcher::AcceptClaim(const ClaimRecord& record) {
+  const auto& before = arbiter_->claim();
+  if (record.claim && (!before || before->claim != record.claim)) {
+    const Claim& claim = *record.claim;
+    Log(LogLevel::kInfo, "claim",
+        std::string(claim.state == Claim::State::kHeld ? "held" : "yielded") + " by " + HolderName(claim) +
+            " at epoch " + std::to_string(claim.epoch) + " (" + std::string(ToString(claim.authority)) + ")");
+  }
+  claim_index_ = record.index;
+  arbiter_->OnClaim(record);
+  publisher_->OnClaim(record);
+}
+
+void Watcher::OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries) {
+  ReportConsul("service " + config_.service, entries ? std::nullopt : std::optional(entries.error()));
+  if (!entries) {
+    catalog_lost_ = true;
+    publisher_->OnCatalogLost();
+    Reconsider();
+    return;
+  }
+  std::vector<CatalogFact> facts;
+  for (const consul::ServiceEntry& entry : *entries) facts.push_back({entry.node, entry.id, entry.IsServed()});
+  arbiter_->OnCatalog(std::move(facts));
+  publisher_->OnCatalog(*std::move(entries));
+  if (std::exchange(catalog_lost_, false)) publisher_->OnCatalogBack(Now());
+  Reconsider();
+}
+
+void Watcher::Reconsider() {
+  if (!arbiter_) return;
+  const TimePoint now = Now();
+  verdicts_ = arbiter_->Decide(now);
+  for (std::size_t i = 0; i < verdicts_.size(); ++i) {
+    LogVerdict(i, verdicts_[i]);
+    if (verdicts_[i].take) verdicts_[i].take->since = UtcNow();
+    const redis::InstanceState& state = instances_[i]->state();
+    Publisher::Facts facts;
+    facts.service_id = ServiceIdOf(config_.redis[i]);
+    facts.node = node_;
+    if (config_.advertise) facts.address = config_.advertise->host;
+    facts.port = PortOf(config_.redis[i]);
+    facts.group = master_name_.empty() ? config_.service : master_name_;
+    facts.run_id = state.server.run_id;
+    facts.redis_version = state.server.redis_version;
+    publisher_->OnVerdict(i, verdicts_[i], facts);
+  }
+  for (const Publisher::Call& call : publisher_->Next(now)) Execute(call);
+  if (publisher_->drift_corrected() != drift_said_) {
+    drift_said_ = publisher_->drift_corrected();
+    Log(LogLevel::kWarn, "consul", "the catalog differed from what was meant, corrected");
+  }
+}
+
+void Watcher::LogVerdict(std::size_t instance, const Verdict& verdict) {
+  if (!verdict.publication) return;
+  const Publication& publication = *verdict.publication;
+  std::string line = verdict.take ? "takes the claim: " : "published " + std::string(TagWord(publication.tag)) + ", ";
+  line += std::string(ToString(publication.status)) + ": " + publication.reason;
+  if (line == said_[instance]) return;
+  said_[instance] = line;
+  Log(LogLevel::kInfo, config_.redis[instance].ToString(), line);
+}
+
+void Watcher::Execute(const Publisher::Call& call) {
+  if (!call.reason.empty()) {
+    Log(LogLevel::kDebug, call.lane == Publisher::kGroupLane ? "group" : config_.redis[call.lane].ToString(),
+        "tells Consul: " + call.reason);
+  }
+  const auto done = [this, call](const consul::Result<void>& result) { OnDone(call, result); };
+  if (const auto* registration = std::get_if<Publisher::Register>(&call.what)) {
+    client_->RegisterService(registration->registration, done);
+  } else if (const auto* update = std::get_if<Publisher::UpdateTtl>(&call.what)) {
+    client_->UpdateTtl(update->check_id, update->status, update->output, done);
+  } else if (const auto* write = std::get_if<Publisher::WriteClaim>(&call.what)) {
+    client_->KvCas(claim_key_, EncodeClaim(write->claim), write->index, done);
+  } else {
+    const auto& transaction = std::get<Publisher::Transaction>(call.what);
+    client_->Txn(transaction.operations, [this, call, done](const consul::Result<std::uint64_t>& index) {
+      if (!index) return done(tl::unexpected(index.error()));
+      const auto& claim = std::get<Publisher::Transaction>(call.what).claim;
+      if (claim) AcceptClaim({.claim = claim, .index = *index, .unreadable = {}});
+      done({});
+    });
+  }
+}
+
+void Watcher::OnDone(const Publisher::Call& call, const consul::Result<void>& result) {
+  // A lost comparison and a check that is not there are part of the game; the publisher knows what to do.
+  const bool expected = !result && (result.error().kind == consul::ErrorKind::kConflict ||
+                                    result.error().kind == consul::ErrorKind::kNotFound);
+  if (expected) {
+    Log(LogLevel::kDebug, "consul", result.error().message);
+  } else {
+    static constexpr std::array kWhat{"registration", "check", "takeover", "claim"};
+    ReportConsul(kWhat[call.what.index()], result ? std::nullopt : std::optional(result.error()));
+  }
+  publisher_->OnDone(call, result, Now());
+  Reconsider();
+}
+
+void Watcher::Deregister(const std::string& service_id) {
+  client_->DeregisterService(service_id, [service_id](const consul::Result<void>& result) {
+    if (result) {
+      Log(LogLevel::kInfo, service_id, "deregistered: it is no longer configured");
+    } else {
+      Log(LogLevel::kWarn, service_id, "not deregistered: " + result.error().message);
+    }
+  });
+}
+
+std::string Watcher::Summary() const {
+  if (!arbiter_) return "waiting for the Consul agent";
+  std::string text;
+  for (std::size_t i = 0; i < verdicts_.size(); ++i) {
+    if (!text.empty()) text += "; ";
+    text += config_.redis[i].ToString() + " " +
+            (verdicts_[i].publication ? verdicts_[i].publication->reason : "not judged yet");
+  }
+  return text;
+}
+
+void Watcher::Report(const std::string& subject, const std::optional<std::string>& trouble, const std::string& well) {
+  const auto before = troubles_.find(subject);
+  if (!trouble) {
+    if (before == troubles_.end()) return;
+    troubles_.erase(before);
+    Log(LogLevel::kInfo, subject, well);
+    return;
+  }
+  if (before != troubles_.end() && before->second == *trouble) return;
+  troubles_[subject] = *trouble;
+  Log(LogLevel::kWarn, subject, *trouble);
+}
+
+/// An agent that cannot be reached, or servers without a leader, fail every call in the same way: that is said once.
+void Watcher::ReportConsul(const std::string& what, const std::optional<consul::Error>& error) {
+  using Kind = consul::ErrorKind;
+  static const std::string kAgent = "consul";
+  static const std::string kServers = "consul servers";
+  if (!error) {
+    Report(kAgent, std::nullopt, "answers");
+    // The local agent alone answers checks and registrations: that proves nothing about the servers.
+    if (what != "check" && what != "registration" && what != "agent") Report(kServers, std::nullopt, "answer");
+    Report("consul " + what, std::nullopt, "accepted");
+  } else if (error->kind == Kind::kUnreachable || error->kind == Kind::kTimeout) {
+    Report(kAgent, error->message, {});
+  } else if (error->kind == Kind::kNoLeader) {
+    Report(kServers, error->message, {});
+  } else {
+    Report("consul " + what, error->message, {});
+  }
+}
+
+}  // namespace rcb::agent

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/arbiter.h"
+#include "agent/backoff.h"
+#include "agent/config.h"
+#include "agent/publisher.h"
+#include "consul/client.h"
+#include "redis/instance_client.h"
+#include "redis/sentinel_client.h"
+
+struct uv_loop_s;
+
+namespace rcb::agent {
+
+/// Wires one group: local Redis servers and Sentinels in, arbiter and publisher in the middle, Consul out. All
+/// decisions are theirs; here is only the carrying to and fro, and the log.
+class Watcher {
+ public:
+  /// `client` talks to the local Consul agent. Nothing is deregistered by destruction: what stands in Consul outlives
+  /// an upgrade of the agent by its TTL.
+  Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client);
+  ~Watcher();
+  Watcher(const Watcher&) = delete;
+  Watcher& operator=(const Watcher&) = delete;
+
+  void Start();
+  void OnTick();  ///< To be called every kTick.
+  static constexpr std::chrono::milliseconds kTick{100};
+
+  /// What this agent registers in Consul.
+  std::vector<std::string> ServiceIds() const;
+  /// Removes a registration that an earlier configuration made.
+  void Deregister(const std::string& service_id);
+  /// One line for the service manager.
+  std::string Summary() const;
+
+ private:
+  struct Sentinel {
+    std::unique_ptr<redis::SentinelClient> client;
+    bool configured = false;
+    std::optional<TimePoint> lost_since;
+  };
+
+  void AskWhoWeAre();
+  void OnNode(const consul::AgentSelf& self);
+  Identity IdentityOf(const redis::Endpoint& endpoint) const;
+  std::string ServiceIdOf(const redis::Endpoint& endpoint) const;
+  std::uint16_t PortOf(const redis::Endpoint& endpoint) const;
+  void OnInstanceChange(std::size_t instance);
+  void OnHello(const redis::SentinelHello& hello);
+  void AddSentinel(const redis::Endpoint& endpoint, bool configured);
+  void OnSentinelView(const redis::Endpoint& endpoint, const redis::SentinelView& view);
+  void ForgetLostSentinels(TimePoint now);
+  void OnClaim(const consul::Result<consul::KvPair>& pair);
+  void OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries);
+  void Reconsider();
+  void LogVerdict(std::size_t instance, const Verdict& verdict);
+  void Execute(const Publisher::Call& call);
+  void OnDone(const Publisher::Call& call, const consul::Result<void>& result);
+  void AcceptClaim(const ClaimRecord& record);
+
+  /// Says something about a subject once, and again only when it changes. nullopt: it is well (said when it was not).
+  void Report(const std::string& subject, const std::optional<std::string>& trouble, const std::string& well);
+  void ReportConsul(const std::string& what, const std::optional<consul::Error>& error);
+
+  uv_loop_s* loop_;
+  Config config_;
+  std::string host_;
+  std::string claim_key_;
+  std::string master_name_;
+  std::map<std::string, std::string> troubles_;
+  std::vector<std::string> said_;  ///< The last verdict's line, by instance.
+  std::uint64_t drift_said_ = 0;
+
+  std::unique_ptr<Arbiter> arbiter_;      ///< Absent until the Consul node's name is known.
+  std::unique_ptr<Publisher> publisher_;  ///< The same.
+  std::string node_;
+  std::vector<Verdict> verdicts_;
+  std::optional<std::uint64_t> claim_index_;
+  bool claim_suspect_ = false;  ///< A read failed since: an older index may be the truth now (Consul restarted empty).
+  bool catalog_lost_ = false;
+  TimePoint ask_again_at_{};  ///< When to ask for the node's name again.
+  Backoff ask_backoff_;
+
+  // Destroyed first: their callbacks reach everything above.
+  std::map<redis::Endpoint, Sentinel> sentinels_;
+  std::vector<std::unique_ptr<redis::InstanceClient>> instances_;
+  std::unique_ptr<consul::Watch> claim_watch_;
+  std::unique_ptr<consul::Watch> catalog_watch_;
+  std::unique_ptr<consul::Client> client_;
+};
+
+}  // namespace rcb::agent
