@@ -17,13 +17,13 @@ class HttpTransport {
   struct Options {
     /// http://host:port, https://host:port or unix:///path (as CONSUL_HTTP_ADDR also says: a bare host:port is http).
     std::string url = "http://127.0.0.1:8500";
-    std::string token;            ///< Sent as X-Consul-Token; never printed. Empty: none.
-    std::string ca_file;          ///< PEM; empty: the system's.
-    std::string client_cert;      ///< PEM.
-    std::string client_key;       ///< PEM.
-    std::string tls_server_name;  ///< Name to verify in place of the URL's host.
+    std::string token{};            ///< Sent as X-Consul-Token; never printed. Empty: none.
+    std::string ca_file{};          ///< PEM; empty: the system's.
+    std::string client_cert{};      ///< PEM.
+    std::string client_key{};       ///< PEM.
+    std::string tls_server_name{};  ///< Name to verify in place of the URL's host.
     bool verify = true;
-    std::string name_space;  ///< Consul Enterprise namespace, added as `ns=`; empty: none.
+    std::string name_space{};  ///< Consul Enterprise namespace, added as `ns=`; empty: none.
   };
   using Handler = std::function<void(Result<HttpResponse>)>;
   using RequestId = std::uint64_t;

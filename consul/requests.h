@@ -12,9 +12,9 @@ namespace rcb::consul {
 
 /// An HTTP request to Consul, without address and token: those are the transport's.
 struct HttpRequest {
-  std::string method;  ///< GET or PUT.
-  std::string path;    ///< With the query, percent-encoded: "/v1/kv/service/redis/master?index=7&wait=60s".
-  std::string body;    ///< JSON or a raw KV value; empty for none.
+  std::string method{};  ///< GET or PUT.
+  std::string path{};    ///< With the query, percent-encoded: "/v1/kv/service/redis/master?index=7&wait=60s".
+  std::string body{};    ///< JSON or a raw KV value; empty for none.
   std::chrono::milliseconds timeout{5000};
 };
 
@@ -22,7 +22,7 @@ struct HttpRequest {
 /// absent).
 struct HttpResponse {
   long status = 0;
-  std::string body;
+  std::string body{};
   std::uint64_t consul_index = 0;
   bool known_leader = true;
 };

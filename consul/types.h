@@ -18,9 +18,9 @@ std::string_view ToString(CheckStatus status);
 /// A TTL check as it is registered together with its service. Consul takes no output at registration: the first TTL
 /// update brings it.
 struct TtlCheck {
-  std::string id;
-  std::string name;
-  std::string notes;
+  std::string id{};
+  std::string name{};
+  std::string notes{};
   std::chrono::milliseconds ttl{10000};
   CheckStatus status = CheckStatus::kCritical;
   std::chrono::seconds deregister_critical_after{0};  ///< Consul's minimum is 1 min; 0: never.
@@ -30,45 +30,45 @@ struct TtlCheck {
 
 /// What PUT /v1/agent/service/register takes.
 struct ServiceRegistration {
-  std::string id;
-  std::string name;
-  std::vector<std::string> tags;
-  std::string address;  ///< Empty: clients use the node's address.
+  std::string id{};
+  std::string name{};
+  std::vector<std::string> tags{};
+  std::string address{};  ///< Empty: clients use the node's address.
   std::uint16_t port = 0;
-  std::map<std::string, std::string> meta;
-  TtlCheck check;
+  std::map<std::string, std::string> meta{};
+  TtlCheck check{};
 
   bool operator==(const ServiceRegistration&) const = default;
 };
 
 /// A check as the catalog holds it.
 struct CatalogCheck {
-  std::string id;
-  std::string name;
-  std::string status;  ///< passing, warning, critical; maintenance counts as critical.
-  std::string notes;
-  std::string output;
-  std::string service_id;  ///< Empty: a check of the node.
+  std::string id{};
+  std::string name{};
+  std::string status{};  ///< passing, warning, critical; maintenance counts as critical.
+  std::string notes{};
+  std::string output{};
+  std::string service_id{};  ///< Empty: a check of the node.
 
   bool operator==(const CatalogCheck&) const = default;
 };
 
 /// One entry of /v1/health/service/NAME: an instance as every client sees it.
 struct ServiceEntry {
-  std::string node;
-  std::string node_address;
-  std::string id;
-  std::string name;
-  std::vector<std::string> tags;
-  std::string address;  ///< Empty: clients use node_address.
+  std::string node{};
+  std::string node_address{};
+  std::string id{};
+  std::string name{};
+  std::vector<std::string> tags{};
+  std::string address{};  ///< Empty: clients use node_address.
   std::uint16_t port = 0;
-  std::map<std::string, std::string> meta;
+  std::map<std::string, std::string> meta{};
   std::uint64_t modify_index = 0;
-  std::vector<CatalogCheck> checks;  ///< Of the node and of the service.
+  std::vector<CatalogCheck> checks{};  ///< Of the node and of the service.
   /// The Service object as Consul sent it (JSON). A transaction that changes two fields of a registration must give
   /// the others back exactly, those this bridge does not know included (TaggedAddresses, Weights, Proxy), else
   /// anti-entropy sees a difference and undoes it.
-  std::string raw_service;
+  std::string raw_service{};
 
   /// True when DNS answers with it: no check is critical (warning counts as fine unless only_passing is set).
   bool IsServed() const;
@@ -77,8 +77,8 @@ struct ServiceEntry {
 
 /// A KV pair. `modify_index` 0 means that the key does not exist.
 struct KvPair {
-  std::string key;
-  std::string value;
+  std::string key{};
+  std::string value{};
   std::uint64_t modify_index = 0;
 };
 
@@ -86,31 +86,32 @@ struct KvPair {
 
 /// Writes a key only at this ModifyIndex; 0: only when it does not exist.
 struct TxnKvCas {
-  std::string key;
-  std::string value;
+  std::string key{};
+  std::string value{};
   std::uint64_t index = 0;
 };
 
 /// Fails the transaction unless the key still is at this ModifyIndex.
 struct TxnKvCheckIndex {
-  std::string key;
+  std::string key{};
   std::uint64_t index = 0;
 };
 
 /// Writes a service entry with other tags and meta, all its other fields as `entry.raw_service` has them.
 /// With `index` only at this ModifyIndex of the service (right since Consul 1.5.2); 0: unconditionally.
 struct TxnServiceSet {
-  ServiceEntry entry;
-  std::vector<std::string> tags;
-  std::map<std::string, std::string> meta;
+  ServiceEntry entry{};
+  std::vector<std::string> tags{};
+  std::map<std::string, std::string> meta{};
   std::uint64_t index = 0;
 };
 
-/// Writes a check of a service. `tags` are those of its service after this transaction (a check repeats them).
+/// Writes a check of a service. A check repeats the tags of its service; Consul takes them from the service as the
+/// transaction has it at this point, so put the check after the TxnServiceSet.
 struct TxnCheckSet {
-  std::string node;
-  std::string service_name;
-  CatalogCheck check;
+  std::string node{};
+  std::string service_name{};
+  CatalogCheck check{};
 };
 
 using TxnOperation = std::variant<TxnKvCas, TxnKvCheckIndex, TxnServiceSet, TxnCheckSet>;
@@ -120,9 +121,9 @@ inline constexpr std::size_t kMaxTxnOperations = 64;
 
 /// What the local agent says of itself.
 struct AgentSelf {
-  std::string node;
-  std::string datacenter;
-  std::string version;
+  std::string node{};
+  std::string datacenter{};
+  std::string version{};
 };
 
 }  // namespace rcb::consul

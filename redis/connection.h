@@ -52,9 +52,10 @@ class Connection {
   /// returns.
   void Open();
 
-  /// Sends a command. The handler gets the reply, an error reply as Error, or kClosed when the connection ends first;
-  /// it is not called after Close() or destruction. Without an answer within `timeout` the connection closes with
-  /// kTimeout. Replies over 1 MiB or nested deeper than 7 close the connection with kProtocol.
+  /// Sends a command, from Open() on: what is sent before on_open goes out right behind the greeting. The handler gets
+  /// the reply, an error reply as Error, or kClosed when the connection ends first; it is not called after Close() or
+  /// destruction. Without an answer within `timeout` the connection closes with kTimeout. Replies over 1 MiB or nested
+  /// deeper than 7 close the connection with kProtocol.
   void Command(const std::vector<std::string>& arguments, std::chrono::milliseconds timeout, ReplyHandler handler);
 
   /// SUBSCRIBE or, with `pattern`, PSUBSCRIBE. `handler` hears whether it was accepted (kPermission without the

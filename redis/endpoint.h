@@ -2,6 +2,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -27,5 +28,8 @@ struct Endpoint {
 /// Error kMalformedReply never occurs here; every fault is kUnresolvable with a sentence that names the text and the
 /// accepted forms.
 Result<Endpoint> ParseEndpoint(std::string_view text, std::uint16_t default_port);
+
+/// Takes a host and a port that Redis or Sentinel told as two texts. Nothing when one of them cannot be any.
+std::optional<Endpoint> EndpointFromFields(std::string_view host, std::string_view port);
 
 }  // namespace rcb::redis

@@ -1,1 +1,226 @@
 #include "redis/instance_client.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "redis/loop_timer.h"
+#include "redis/retry_pause.h"
+
+namespace rcb::redis {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// A hung server accepts connections all the same: no longer than this for its greeting.
+constexpr milliseconds kMaxConnectTimeout{3000};
+constexpr int kMaxPollsInFlight = 2;  ///< One for the interval, one for a reason that arose meanwhile.
+constexpr milliseconds kFirstHelloPause{100};
+constexpr milliseconds kMaxHelloPause{2000};  ///< As often as a Sentinel says hello.
+/// An ACL that hides the channel changes by an operator's hand only.
+constexpr milliseconds kHelloDeniedPause{30000};
+
+TimePoint Now() { return std::chrono::steady_clock::now(); }
+
+std::string_view Body(const Reply& reply) { return reply.text; }
+
+}  // namespace
+
+class InstanceClient::Impl {
+ public:
+  Impl(uv_loop_s* loop, Options options, Handlers handlers)
+      : loop_(loop),
+        options_(std::move(options)),
+        handlers_(std::move(handlers)),
+        monitor_({.hang_after = options_.hang_after, .name = options_.endpoint.ToString()}, Now()),
+        reopen_pause_(options_.poll_interval, options_.poll_interval),
+        hello_pause_(kFirstHelloPause, kMaxHelloPause),
+        poll_timer_(loop, [this] { OnPollTimer(); }),
+        judge_timer_(loop, [this] { OnJudgeTimer(); }),
+        reopen_timer_(loop, [this] { Connect(); }),
+        hello_timer_(loop, [this] { OpenHello(); }) {}
+
+  void Start() {
+    Connect();
+    poll_timer_.Start(options_.poll_interval);
+    ArmJudge();
+  }
+
+  void PollNow() {
+    if (!connection_) {
+      Connect();
+    } else if (polls_in_flight_ < kMaxPollsInFlight) {
+      Poll();
+    } else {
+      poll_again_ = true;
+    }
+  }
+
+  void SetHangAfter(milliseconds hang_after) {
+    options_.hang_after = hang_after;
+    monitor_.set_hang_after(hang_after);
+    ArmJudge();
+  }
+
+  const InstanceState& state() const { return monitor_.state(); }
+  const Endpoint& endpoint() const { return options_.endpoint; }
+
+ private:
+  std::unique_ptr<Connection> MakeConnection(Connection::Handlers handlers) const {
+    return std::make_unique<Connection>(
+        loop_,
+        Connection::Options{.endpoint = options_.endpoint,
+                            .credentials = options_.credentials,
+                            .connect_timeout = std::min(options_.hang_after, kMaxConnectTimeout)},
+        std::move(handlers));
+  }
+
+  // --- INFO ---------------------------------------------------------------------------------------------------------
+
+  void Connect() {
+    reopen_timer_.Stop();
+    polls_in_flight_ = 0;
+    poll_again_ = false;
+    answered_ = false;
+    connection_ = MakeConnection({.on_open = [this] { OpenHello(); },
+                                  .on_close = [this](const Error& error) { OnClosed(error); },
+                                  .on_message = nullptr});
+    connection_->Open();
+    // A server that was restarted has another run id.
+    connection_->Command({"INFO", "server"}, options_.hang_after, [this](const Result<Reply>& reply) {
+      if (reply) static_cast<void>(monitor_.OnServerReply(Body(*reply), Now()));  // Refused or odd: the role decides.
+    });
+    Poll();
+  }
+
+  /// Sentinel closes our connection in the transaction that changes the role: what is on the other side of the next one
+  /// is wanted at once. One that never answered a poll is no such case, and a pause keeps us from spinning.
+  void OnClosed(const Error& error) {
+    connection_.reset();
+    if (answered_) {
+      Connect();
+    } else {
+      reopen_timer_.Start(reopen_pause_.Next());
+    }
+    monitor_.OnError(error, Now());
+    Changed();
+  }
+
+  /// Persistence first, so that the reply that tells the role finds `loading` up to date.
+  void Poll() {
+    ++polls_in_flight_;
+    connection_->Command({"INFO", "persistence"}, options_.hang_after, [this](const Result<Reply>& reply) {
+      if (reply) monitor_.OnPersistenceReply(Body(*reply), Now());
+    });
+    connection_->Command({"INFO", "replication"}, options_.hang_after,
+                         [this](const Result<Reply>& reply) { OnReplication(reply); });
+  }
+
+  void OnReplication(const Result<Reply>& reply) {
+    if (!reply && reply.error().kind == ErrorKind::kClosed) return;  // OnClosed() follows.
+    --polls_in_flight_;
+    if (reply) {
+      answered_ = monitor_.OnReplicationReply(Body(*reply), Now()).has_value();
+    } else {
+      monitor_.OnError(reply.error(), Now());
+    }
+    if (std::exchange(poll_again_, false)) Poll();
+    Changed();
+  }
+
+  void OnPollTimer() {
+    poll_timer_.Start(options_.poll_interval);
+    if (connection_ && polls_in_flight_ == 0) Poll();
+  }
+
+  // --- Judgement ----------------------------------------------------------------------------------------------------
+
+  void OnJudgeTimer() {
+    judged_at_.reset();
+    const Health before = state().health;
+    monitor_.OnTimer(Now());
+    if (state().health != before) {
+      Changed();
+    } else {
+      ArmJudge();
+    }
+  }
+
+  void Changed() {
+    ArmJudge();
+    if (handlers_.on_change) handlers_.on_change();
+  }
+
+  /// A timer that is due earlier than needed is left alone: it looks again then. So a poll costs no timer.
+  void ArmJudge() {
+    const TimePoint deadline = monitor_.deadline();
+    if (deadline == TimePoint::max() || (judged_at_ && *judged_at_ <= deadline)) return;
+    judged_at_ = deadline;
+    judge_timer_.Start(std::chrono::ceil<milliseconds>(deadline - Now()));
+  }
+
+  // --- __sentinel__:hello -------------------------------------------------------------------------------------------
+
+  /// A hint only: it never touches health, and there is none while the server itself does not answer.
+  void OpenHello() {
+    if (hello_ || hello_timer_.is_active() || !connection_ || !connection_->is_open()) return;
+    hello_subscribed_ = false;
+    hello_ = MakeConnection({.on_open = nullptr,
+                             .on_close = [this](const Error&) { OnHelloClosed(); },
+                             .on_message =
+                                 [this](const std::string&, const std::string& payload) {
+                                   const auto hello = ParseSentinelHello(payload);
+                                   if (hello && handlers_.on_hello) handlers_.on_hello(*hello);
+                                 }});
+    hello_->Open();
+    hello_->Subscribe("__sentinel__:hello", false, [this](const Result<Reply>& reply) {
+      if (reply) {
+        hello_subscribed_ = true;
+        hello_pause_.Reset();
+      } else if (reply.error().kind != ErrorKind::kClosed) {
+        hello_.reset();
+        hello_timer_.Start(kHelloDeniedPause);
+      }
+    });
+  }
+
+  void OnHelloClosed() {
+    hello_.reset();
+    if (hello_subscribed_) {
+      OpenHello();
+    } else {
+      hello_timer_.Start(hello_pause_.Next());
+    }
+  }
+
+  uv_loop_s* loop_;
+  Options options_;
+  Handlers handlers_;
+  InstanceMonitor monitor_;
+  std::unique_ptr<Connection> connection_;  ///< Empty during the pause before the next attempt.
+  std::unique_ptr<Connection> hello_;
+  bool answered_ = false;  ///< connection_ has told a role.
+  bool hello_subscribed_ = false;
+  int polls_in_flight_ = 0;
+  bool poll_again_ = false;
+  std::optional<TimePoint> judged_at_;  ///< When judge_timer_ is due.
+  RetryPause reopen_pause_;
+  RetryPause hello_pause_;
+  LoopTimer poll_timer_;
+  LoopTimer judge_timer_;
+  LoopTimer reopen_timer_;
+  LoopTimer hello_timer_;
+};
+
+InstanceClient::InstanceClient(uv_loop_s* loop, Options options, Handlers handlers)
+    : impl_(std::make_shared<Impl>(loop, std::move(options), std::move(handlers))) {}
+InstanceClient::~InstanceClient() = default;
+void InstanceClient::Start() { impl_->Start(); }
+void InstanceClient::PollNow() { impl_->PollNow(); }
+void InstanceClient::SetHangAfter(milliseconds hang_after) { impl_->SetHangAfter(hang_after); }
+const InstanceState& InstanceClient::state() const { return impl_->state(); }
+const Endpoint& InstanceClient::endpoint() const { return impl_->endpoint(); }
+
+}  // namespace rcb::redis

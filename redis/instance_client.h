@@ -22,7 +22,7 @@ class InstanceClient {
   };
   /// Handlers may not destroy the client.
   struct Handlers {
-    std::function<void()> on_change;  ///< state() may differ from before. Also called after every INFO reply.
+    std::function<void()> on_change;  ///< state() may differ from before. Also called after every answered poll.
     std::function<void(const SentinelHello&)> on_hello;
   };
 
@@ -32,8 +32,8 @@ class InstanceClient {
   InstanceClient& operator=(const InstanceClient&) = delete;
 
   void Start();
-  void
-  PollNow();  ///< Asks INFO at once, unless an answer is already due from a question asked after this reason arose.
+  /// Asks INFO at once, whatever is under way: only a question asked after the reason arose counts.
+  void PollNow();
   void SetHangAfter(std::chrono::milliseconds hang_after);
   const InstanceState& state() const;
   const Endpoint& endpoint() const;

@@ -39,6 +39,7 @@ class InstanceMonitor {
  public:
   struct Options {
     std::chrono::milliseconds hang_after{5000};  ///< Silence that counts as down.
+    std::string name = "the server";             ///< What sentences call it: its endpoint.
   };
   InstanceMonitor(const Options& options, TimePoint now);
 
@@ -47,7 +48,7 @@ class InstanceMonitor {
 
   /// Takes an `INFO replication` body. A replica says "role:slave" on the wire.
   /// Error kMalformedReply: no role found. The last judgement stands and silence keeps counting, so a server that talks
-  /// nonsense goes down.
+  /// nonsense goes down. Only a server of which nothing was heard before is kNotRedis at once.
   Result<void> OnReplicationReply(std::string_view body, TimePoint now);
 
   /// Takes an `INFO persistence` body.
@@ -68,7 +69,8 @@ class InstanceMonitor {
 
   Options options_;
   InstanceState state_;
-  TimePoint last_heard_;  ///< Of a reply that proves life and sense; the start counts as one.
+  TimePoint last_heard_;    ///< Of a reply that proves life and sense; the start counts as one.
+  std::string soft_error_;  ///< What went wrong since, without being judged; the reason of a silence.
 };
 
 }  // namespace rcb::redis

@@ -1,1 +1,236 @@
 #include "redis/sentinel_client.h"
+
+#include <string_view>
+#include <utility>
+
+#include "redis/loop_timer.h"
+#include "redis/retry_pause.h"
+#include "redis/sentinel_event.h"
+
+namespace rcb::redis {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// A Sentinel answers within its 100 ms cycle; one that takes this long is hung or far out of reach.
+constexpr milliseconds kCommandTimeout{3000};
+constexpr milliseconds kFirstPause{100};
+constexpr milliseconds kMaxPause{2000};
+constexpr std::size_t kMaxNamesTold = 8;  ///< Of groups, in a sentence.
+
+}  // namespace
+
+class SentinelClient::Impl {
+ public:
+  Impl(uv_loop_s* loop, Options options, Handlers handlers)
+      : loop_(loop),
+        options_(std::move(options)),
+        handlers_(std::move(handlers)),
+        name_(options_.endpoint.ToString()),
+        pause_(kFirstPause, kMaxPause),
+        retry_timer_(loop, [this] { Connect(); }),
+        refresh_timer_(loop, [this] { Refresh(); }) {}
+
+  void Start() { Connect(); }
+  const Endpoint& endpoint() const { return options_.endpoint; }
+  const std::string& sentinel_id() const { return sentinel_id_; }
+  bool is_connected() const { return connected_; }
+
+ private:
+  // Each step asks for the next: who are you, which group, its events, and only then its view, so that nothing can
+  // change unseen between the two.
+
+  void Connect() {
+    commands_ = MakeConnection();
+    events_ = MakeConnection();
+    commands_->Open();
+    events_->Open();
+    Ask({"SENTINEL", "MYID"}, [this](const Result<Reply>& reply) {
+      // Before 6.2 there is no MYID; an ACL may hide it.
+      if (!reply && reply.error().kind != ErrorKind::kReply && reply.error().kind != ErrorKind::kPermission) {
+        Lose(reply.error());
+        return;
+      }
+      sentinel_id_ = reply && !reply->text.empty() ? reply->text : name_;
+      if (options_.master_name.empty()) {
+        FindGroup();
+      } else {
+        FollowGroup(options_.master_name);
+      }
+    });
+  }
+
+  void FindGroup() {
+    Ask({"SENTINEL", "MASTERS"}, [this](const Result<Reply>& reply) {
+      if (!reply) {
+        Lose(reply.error());
+        return;
+      }
+      const std::vector<std::string> names = ParseSentinelMasterNames(*reply);
+      if (names.size() == 1) {
+        FollowGroup(names.front());
+      } else if (names.empty()) {
+        Lose({ErrorKind::kReply, name_ + " monitors no group yet"});
+      } else {
+        std::string list = names.front();
+        for (std::size_t i = 1; i < names.size() && i < kMaxNamesTold; ++i) list += ", " + names[i];
+        if (names.size() > kMaxNamesTold) list += ", …";
+        Lose(
+            {ErrorKind::kReply, name_ + " monitors several groups (" + list + "): set the master name to one of them"});
+      }
+    });
+  }
+
+  void FollowGroup(const std::string& master_name) {
+    master_name_ = master_name;
+    election_.emplace(sentinel_id_, master_name_);
+    events_->Subscribe("*", true, [this](const Result<Reply>& reply) {
+      if (reply) {
+        Refresh();
+      } else if (reply.error().kind != ErrorKind::kClosed) {
+        Lose(reply.error());
+      }
+    });
+  }
+
+  /// Asks for the view. While one is being asked, any number of further reasons make one further question.
+  void Refresh() {
+    if (refreshing_) {
+      refresh_again_ = true;
+      return;
+    }
+    refreshing_ = true;
+    refresh_timer_.Stop();
+    Ask({"SENTINEL", "MASTER", master_name_}, [this](Result<Reply> reply) {
+      if (!reply) {
+        Lose(reply.error());
+      } else {
+        master_reply_ = *std::move(reply);
+      }
+    });
+    Ask({"SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name_}, [this](const Result<Reply>& reply) {
+      if (!reply) {
+        Lose(reply.error());
+        return;
+      }
+      const auto view = ParseSentinelMaster(sentinel_id_, master_reply_, *reply);
+      if (!view) {
+        Lose({view.error().kind, name_ + ": " + view.error().message});
+        return;
+      }
+      connected_ = true;
+      told_loss_.clear();
+      pause_.Reset();
+      if (handlers_.on_view) handlers_.on_view(*view);
+    });
+    Ask({"SENTINEL", "SENTINELS", master_name_}, [this](const Result<Reply>& reply) {
+      if (!reply) {
+        Lose(reply.error());
+        return;
+      }
+      refreshing_ = false;
+      refresh_timer_.Start(options_.refresh_interval);
+      if (handlers_.on_peers) handlers_.on_peers(ParseSentinelPeers(*reply));
+      if (std::exchange(refresh_again_, false)) Refresh();
+    });
+  }
+
+  void OnMessage(const std::string& channel, const std::string& payload) {
+    if (!election_) return;
+    const auto event = ParseSentinelEvent(channel, payload);
+    if (!event) {  // Something happened; the view tells what.
+      Refresh();
+      return;
+    }
+    // Those that name no group (epochs, tilt, forms we do not know) may concern it.
+    if (!event->master_name.empty() && event->master_name != master_name_) return;
+    const std::optional<Election> before = election_->current();
+    election_->OnEvent(*event);
+    const bool step = event->kind == SentinelEvent::Kind::kSelectedReplica ||
+                      event->kind == SentinelEvent::Kind::kSendReplicaofNoOne ||
+                      event->kind == SentinelEvent::Kind::kPromotedReplica;
+    if (handlers_.on_election && (election_->current() != before || (step && before))) {
+      handlers_.on_election(election_->current());
+    }
+    if (handlers_.on_event) handlers_.on_event(*event);
+    Refresh();
+  }
+
+  // --- Connections --------------------------------------------------------------------------------------------------
+
+  std::unique_ptr<Connection> MakeConnection() {
+    return std::make_unique<Connection>(
+        loop_, Connection::Options{.endpoint = options_.endpoint, .credentials = options_.credentials},
+        Connection::Handlers{.on_open = nullptr,
+                             .on_close = [this](const Error& error) { Lose(error); },
+                             .on_message = [this](const std::string& channel,
+                                                  const std::string& payload) { OnMessage(channel, payload); }});
+  }
+
+  /// `handler` does not hear that the connection ended: Lose() does.
+  void Ask(const std::vector<std::string>& arguments, Connection::ReplyHandler handler) {
+    commands_->Command(arguments, kCommandTimeout, [handler = std::move(handler)](Result<Reply> reply) {
+      if (!reply && reply.error().kind == ErrorKind::kClosed) return;
+      handler(std::move(reply));
+    });
+  }
+
+  /// Gives up both connections and tries again after a pause. The owner is told a loss once, and again when its reason
+  /// changes.
+  void Lose(Error error) {
+    Explain(error);
+    commands_.reset();
+    events_.reset();
+    refresh_timer_.Stop();
+    refreshing_ = false;
+    refresh_again_ = false;
+    connected_ = false;
+    const bool was_electing = election_ && election_->current();
+    election_.reset();
+    retry_timer_.Start(pause_.Next());
+    if (was_electing && handlers_.on_election) handlers_.on_election(std::nullopt);
+    if (error.message == told_loss_) return;
+    told_loss_ = error.message;
+    if (handlers_.on_lost) handlers_.on_lost(error);
+  }
+
+  /// Puts the remedy into errors that an operator can mend.
+  void Explain(Error& error) const {
+    if (error.kind != ErrorKind::kReply) return;
+    if (error.message.find("No such master") != std::string::npos ||
+        error.message.find("IDONTKNOW") != std::string::npos) {
+      error.message =
+          name_ + " monitors no group named \"" + master_name_ + "\": set the master name to one it monitors";
+    } else if (error.message.find("ERR unknown command") != std::string::npos) {
+      error.message = name_ + " is a Redis server, not a Sentinel: its port is 26379 by default";
+    }
+  }
+
+  uv_loop_s* loop_;
+  Options options_;
+  Handlers handlers_;
+  std::string name_;
+  std::string sentinel_id_;
+  std::string master_name_;
+  std::unique_ptr<Connection> commands_;
+  std::unique_ptr<Connection> events_;
+  std::optional<SentinelElection> election_;
+  Reply master_reply_;  ///< Of SENTINEL MASTER, until the address that belongs to it is there.
+  bool connected_ = false;
+  bool refreshing_ = false;
+  bool refresh_again_ = false;
+  std::string told_loss_;
+  RetryPause pause_;
+  LoopTimer retry_timer_;
+  LoopTimer refresh_timer_;
+};
+
+SentinelClient::SentinelClient(uv_loop_s* loop, Options options, Handlers handlers)
+    : impl_(std::make_shared<Impl>(loop, std::move(options), std::move(handlers))) {}
+SentinelClient::~SentinelClient() = default;
+void SentinelClient::Start() { impl_->Start(); }
+const Endpoint& SentinelClient::endpoint() const { return impl_->endpoint(); }
+const std::string& SentinelClient::sentinel_id() const { return impl_->sentinel_id(); }
+bool SentinelClient::is_connected() const { return impl_->is_connected(); }
+
+}  // namespace rcb::redis

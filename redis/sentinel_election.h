@@ -15,6 +15,8 @@ struct Election {
   std::string master_name;
   Endpoint chosen;
   std::uint64_t epoch = 0;  ///< Will be the group's config-epoch when the failover succeeds.
+
+  bool operator==(const Election&) const = default;
 };
 
 /// Follows one Sentinel's events about one group and tells whom it has chosen, and at which epoch. Pure.

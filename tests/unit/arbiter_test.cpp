@@ -1,0 +1,467 @@
+#include "agent/arbiter.h"
+
+#include <doctest/doctest.h>
+
+using namespace rcb;
+using namespace rcb::agent;
+using namespace std::chrono_literals;
+using consul::CheckStatus;
+using redis::Health;
+using redis::Role;
+
+namespace {
+
+constexpr std::uint16_t kPort = 7001;
+constexpr std::uint16_t kOtherPort = 7002;
+
+redis::Endpoint At(std::uint16_t port) { return {.host = "10.0.0.1", .port = port, .unix_path = {}}; }
+
+/// One local instance at 10.0.0.1:7001, and whatever the witnesses say.
+struct Bench {
+  explicit Bench(Arbiter::Options options = {}) : arbiter(options, {Local()}) {
+    state.health = Health::kAnswering;
+    state.health_since = now;
+    state.server.run_id = "run-1";
+    state.info.emplace();
+    state.info->replid = "replid-1";
+    state.info->master_link_up = true;
+    state.info->master = At(kOtherPort);
+  }
+
+  static Identity Local() {
+    return {.service_id = "redis-h-7001", .node = "n1", .address = "10.0.0.1", .port = kPort, .addresses = {At(kPort)}};
+  }
+
+  Verdict Decide() {
+    arbiter.OnInstance(0, state);
+    return arbiter.Decide(now).at(0);
+  }
+
+  void Says(Role role) { state.info->role = role; }
+
+  void SentinelNames(std::uint16_t port, std::uint64_t epoch, const std::string& id = "s1") {
+    redis::SentinelView view;
+    view.sentinel_id = id;
+    view.master_name = "mymaster";
+    view.master = At(port);
+    view.config_epoch = epoch;
+    view.direct = true;
+    view.other_sentinels = 2;
+    arbiter.OnSentinelView(view, now);
+  }
+
+  void SentinelChooses(std::uint16_t port, std::uint64_t epoch) {
+    arbiter.OnElection("s1", redis::Election{"s1", "mymaster", At(port), epoch});
+  }
+
+  static Claim ClaimOf(std::uint16_t port, std::uint64_t epoch) {
+    Claim claim;
+    claim.authority = Authority::kSentinel;
+    claim.epoch = epoch;
+    claim.node = "n1";
+    claim.service_id = "redis-h-" + std::to_string(port);
+    claim.address = "10.0.0.1";
+    claim.port = port;
+    claim.run_id = port == kPort ? "run-1" : "run-2";
+    claim.replid = port == kPort ? "replid-1" : "replid-2";
+    return claim;
+  }
+
+  void Claimed(const Claim& claim) { arbiter.OnClaim({.claim = claim, .index = ++index, .unreadable = {}}); }
+  void NoClaim() { arbiter.OnClaim({}); }
+
+  TimePoint now{1h};
+  std::uint64_t index = 10;
+  redis::InstanceState state;
+  Arbiter arbiter;
+};
+
+Bench WithSentinels() {
+  Arbiter::Options options;
+  options.sentinels_configured = true;
+  return Bench(options);
+}
+
+Bench WithReplication() {
+  Arbiter::Options options;
+  options.authority = Authority::kReplication;
+  return Bench(options);
+}
+
+void CheckPublished(const Verdict& verdict, Tag tag, CheckStatus status, const std::string& part) {
+  REQUIRE(verdict.publication);
+  CHECK(verdict.publication->tag == tag);
+  CHECK(verdict.publication->status == status);
+  CHECK_MESSAGE(verdict.publication->reason.find(part) != std::string::npos, verdict.publication->reason);
+}
+
+void CheckWithheld(const Verdict& verdict, const std::string& part) {
+  CheckPublished(verdict, Tag::kNone, CheckStatus::kCritical, part);
+  CHECK_FALSE(verdict.take);
+}
+
+}  // namespace
+
+TEST_CASE("Arbiter: nothing is said before something is known") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  SUBCASE("the server was not heard yet") {
+    bench.state.health = Health::kUnknown;
+    bench.NoClaim();
+    CHECK(bench.Decide() == Verdict{});
+  }
+  SUBCASE("the claim was not read yet") {
+    bench.SentinelNames(kPort, 5);
+    CHECK(bench.Decide() == Verdict{});
+  }
+}
+
+TEST_CASE("Arbiter: a master needs two witnesses") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  bench.NoClaim();
+  SUBCASE("its own word is not enough") { CheckWithheld(bench.Decide(), "no Sentinel confirms it"); }
+  SUBCASE("a view that names it confirms it") {
+    bench.SentinelNames(kPort, 5);
+    const Verdict verdict = bench.Decide();
+    REQUIRE(verdict.take);
+    CHECK(verdict.take->epoch == 5);
+    CHECK(verdict.take->service_id == "redis-h-7001");
+    CheckPublished(verdict, Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+  }
+  SUBCASE("a view that names another does not") {
+    bench.SentinelNames(kOtherPort, 5);
+    CheckWithheld(bench.Decide(), "Sentinel names 10.0.0.1:7002 at epoch 5");
+  }
+  SUBCASE("an old view is no witness") {
+    bench.SentinelNames(kPort, 5);
+    bench.now += 6s;
+    CheckWithheld(bench.Decide(), "no Sentinel confirms it");
+  }
+  SUBCASE("the view of the highest epoch counts") {
+    bench.SentinelNames(kPort, 5, "s1");
+    bench.SentinelNames(kOtherPort, 6, "s2");
+    CheckWithheld(bench.Decide(), "epoch 6");
+  }
+  SUBCASE("two views of one epoch that differ confirm nobody") {
+    bench.SentinelNames(kPort, 5, "s1");
+    bench.SentinelNames(kOtherPort, 5, "s2");
+    CHECK_FALSE(bench.Decide().take);
+  }
+  SUBCASE("Sentinel's word alone is not enough") {
+    bench.SentinelNames(kPort, 5);
+    bench.Says(Role::kReplica);
+    CheckPublished(bench.Decide(), Tag::kReplica, CheckStatus::kPassing, "replica of 10.0.0.1:7002");
+  }
+}
+
+TEST_CASE("Arbiter: an election confirms its choice before the views follow") {
+  Bench bench = WithSentinels();
+  bench.Claimed(Bench::ClaimOf(kOtherPort, 5));
+  bench.SentinelNames(kOtherPort, 5);
+  bench.SentinelChooses(kPort, 6);
+  SUBCASE("while it is still a replica nothing happens") {
+    bench.Says(Role::kReplica);
+    CHECK_FALSE(bench.Decide().take);
+  }
+  SUBCASE("once it says master it takes the claim at the election's epoch") {
+    bench.Says(Role::kMaster);
+    const Verdict verdict = bench.Decide();
+    REQUIRE(verdict.take);
+    CHECK(verdict.take->epoch == 6);
+  }
+  SUBCASE("an election that was aborted confirms nobody") {
+    bench.arbiter.OnElection("s1", std::nullopt);
+    bench.Says(Role::kMaster);
+    CheckWithheld(bench.Decide(), "superseded by 10.0.0.1:7002 at epoch 5");
+  }
+  SUBCASE("an election below the views is history") {
+    bench.SentinelNames(kOtherPort, 7, "s2");
+    bench.Says(Role::kMaster);
+    CheckWithheld(bench.Decide(), "epoch 7");
+  }
+}
+
+TEST_CASE("Arbiter: the claim's epoch fences an old master") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  SUBCASE("that returns while Sentinel names the new one") {
+    bench.Claimed(Bench::ClaimOf(kOtherPort, 6));
+    bench.SentinelNames(kOtherPort, 6);
+    CheckWithheld(bench.Decide(), "superseded by 10.0.0.1:7002 at epoch 6");
+  }
+  SUBCASE("that a Sentinel left behind still names") {
+    bench.Claimed(Bench::ClaimOf(kOtherPort, 6));
+    bench.SentinelNames(kPort, 5);
+    CheckWithheld(bench.Decide(), "superseded by 10.0.0.1:7002 at epoch 6");
+  }
+  SUBCASE("that holds the claim because nobody took it, while Sentinel names another") {
+    bench.Claimed(Bench::ClaimOf(kPort, 5));
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+    bench.SentinelNames(kOtherPort, 6);
+    CheckWithheld(bench.Decide(), "Sentinel names 10.0.0.1:7002 at epoch 6");
+  }
+}
+
+TEST_CASE("Arbiter: a held claim") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  bench.Claimed(Bench::ClaimOf(kPort, 5));
+  SUBCASE("stays when all Sentinels are lost") {
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "master at epoch 5");
+    CHECK_FALSE(bench.Decide().take);
+  }
+  SUBCASE("stays while Sentinel elects a successor of the master that is published") {
+    bench.SentinelNames(kPort, 5);
+    bench.Decide();
+    bench.SentinelChooses(kOtherPort, 6);
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "master at epoch 5");
+  }
+  SUBCASE("does not come back while Sentinel elects a successor") {
+    bench.state.health = Health::kRefused;
+    bench.Decide();
+    bench.SentinelChooses(kOtherPort, 6);
+    bench.state.health = Health::kAnswering;
+    CheckWithheld(bench.Decide(), "choosing its successor");
+  }
+  SUBCASE("of a restarted process waits for a Sentinel to confirm it") {
+    bench.state.server.run_id = "run-9";
+    CheckWithheld(bench.Decide(), "was restarted");
+    bench.SentinelNames(kPort, 5);
+    const Verdict verdict = bench.Decide();
+    CheckPublished(verdict, Tag::kMaster, CheckStatus::kPassing, "master at epoch 5");
+    REQUIRE(verdict.rewrite);
+    CHECK(verdict.rewrite->run_id == "run-9");
+  }
+  SUBCASE("is taken anew at a higher epoch") {
+    bench.SentinelNames(kPort, 8);
+    const Verdict verdict = bench.Decide();
+    REQUIRE(verdict.take);
+    CHECK(verdict.take->epoch == 8);
+  }
+  SUBCASE("is yielded by a holder that is a replica now") {
+    bench.Says(Role::kReplica);
+    const Verdict verdict = bench.Decide();
+    REQUIRE(verdict.rewrite);
+    CHECK(verdict.rewrite->state == Claim::State::kYielded);
+    CHECK(verdict.rewrite->epoch == 5);
+  }
+  SUBCASE("is stable: a second look says the same") { CHECK(bench.Decide() == bench.Decide()); }
+}
+
+TEST_CASE("Arbiter: Sentinels that were reset may replace a claim whose holder is not served") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  bench.Claimed(Bench::ClaimOf(kOtherPort, 9));
+  bench.SentinelNames(kPort, 0, "s1");
+  SUBCASE("one of three is no majority") {
+    bench.arbiter.OnCatalog({});
+    CheckWithheld(bench.Decide(), "superseded");
+  }
+  bench.SentinelNames(kPort, 0, "s2");
+  SUBCASE("a holder that is served stays") {
+    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served = true}});
+    CheckWithheld(bench.Decide(), "superseded");
+  }
+  SUBCASE("an unread catalog does not say that it is gone") { CheckWithheld(bench.Decide(), "superseded"); }
+  SUBCASE("two of three and nobody served") {
+    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served = false}});
+    CHECK(bench.Decide().take);
+  }
+}
+
+TEST_CASE("Arbiter: local evidence, row by row") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kReplica);
+  bench.Claimed(Bench::ClaimOf(kOtherPort, 5));
+  redis::ReplicationInfo& info = *bench.state.info;
+  SUBCASE("in sync") { CheckPublished(bench.Decide(), Tag::kReplica, CheckStatus::kPassing, "in sync"); }
+  SUBCASE("link down for a moment") {
+    info.master_link_up = false;
+    info.master_link_down_since = 5s;
+    CheckPublished(bench.Decide(), Tag::kReplica, CheckStatus::kWarning, "link to 10.0.0.1:7002 is down");
+  }
+  SUBCASE("link down for long") {
+    info.master_link_up = false;
+    info.master_link_down_since = 30s;
+    CheckPublished(bench.Decide(), Tag::kReplica, CheckStatus::kCritical, "too long");
+  }
+  SUBCASE("a link that never was up counts from the role") {
+    info.master_link_up = false;
+    bench.state.role_since = bench.now - 31s;
+    CheckPublished(bench.Decide(), Tag::kReplica, CheckStatus::kCritical, "too long");
+  }
+  SUBCASE("full synchronisation") {
+    info.master_link_up = false;
+    info.master_sync_in_progress = true;
+    CheckPublished(bench.Decide(), Tag::kReplica, CheckStatus::kCritical, "full synchronisation");
+  }
+  SUBCASE("loading") {
+    bench.state.loading = true;
+    CheckPublished(bench.Decide(), Tag::kReplica, CheckStatus::kCritical, "loading");
+  }
+  SUBCASE("hidden") {
+    info.announced = false;
+    CheckPublished(bench.Decide(), Tag::kNone, CheckStatus::kCritical, "replica-announced no");
+  }
+  SUBCASE("refused") {
+    bench.state.health = Health::kRefused;
+    bench.state.detail = "10.0.0.1:7001 refuses connections";
+    CheckPublished(bench.Decide(), Tag::kReplica, CheckStatus::kCritical, "refuses connections");
+  }
+  SUBCASE("a dead holder keeps its tag, critical, until it is superseded") {
+    info.role = Role::kMaster;
+    bench.state.health = Health::kRefused;
+    bench.Claimed(Bench::ClaimOf(kPort, 5));
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kCritical, "");
+    bench.Claimed(Bench::ClaimOf(kOtherPort, 6));
+    CheckPublished(bench.Decide(), Tag::kNone, CheckStatus::kCritical, "");
+  }
+  SUBCASE("busy is unchanged for a bound") {
+    bench.Decide();
+    bench.state.health = Health::kBusy;
+    bench.state.health_since = bench.now;
+    bench.state.detail = "a script blocks it";
+    bench.now += 9s;
+    CheckPublished(bench.Decide(), Tag::kReplica, CheckStatus::kPassing, "in sync");
+    bench.now += 1s;
+    CheckPublished(bench.Decide(), Tag::kReplica, CheckStatus::kCritical, "script");
+  }
+  SUBCASE("denied") {
+    bench.state.health = Health::kDenied;
+    bench.state.detail = "NOAUTH";
+    CheckPublished(bench.Decide(), Tag::kNone, CheckStatus::kCritical, "NOAUTH");
+  }
+  SUBCASE("a master that loads its data serves nobody") {
+    info.role = Role::kMaster;
+    bench.state.loading = true;
+    bench.Claimed(Bench::ClaimOf(kPort, 5));
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kCritical, "loading");
+  }
+  SUBCASE("a cluster node is not published") {
+    bench.state.server.mode = "cluster";
+    CheckPublished(bench.Decide(), Tag::kNone, CheckStatus::kCritical, "Cluster");
+  }
+}
+
+TEST_CASE("Arbiter: authority replication") {
+  Bench bench = WithReplication();
+  bench.Says(Role::kMaster);
+  Claim other = Bench::ClaimOf(kOtherPort, 3);
+  other.authority = Authority::kReplication;
+  SUBCASE("without a claim the first wins") {
+    bench.NoClaim();
+    const Verdict verdict = bench.Decide();
+    REQUIRE(verdict.take);
+    CHECK(verdict.take->epoch == 1);
+  }
+  SUBCASE("the others are in conflict") {
+    bench.Claimed(other);
+    CheckWithheld(bench.Decide(), "held by 10.0.0.1:7002 at epoch 3");
+  }
+  SUBCASE("held by this instance") {
+    Claim own = Bench::ClaimOf(kPort, 3);
+    own.authority = Authority::kReplication;
+    bench.Claimed(own);
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 3");
+    SUBCASE("an unrelated data set is a warning and not written into the claim") {
+      bench.state.info->replid = "replid-new";
+      const Verdict verdict = bench.Decide();
+      CheckPublished(verdict, Tag::kMaster, CheckStatus::kWarning, "unrelated data set");
+      CHECK_FALSE(verdict.rewrite);
+    }
+    SUBCASE("a data set that continues is written into the claim") {
+      bench.state.info->replid = "replid-new";
+      bench.state.info->replid2 = "replid-1";
+      const Verdict verdict = bench.Decide();
+      CheckPublished(verdict, Tag::kMaster, CheckStatus::kPassing, "epoch 3");
+      REQUIRE(verdict.rewrite);
+      CHECK(verdict.rewrite->replid == "replid-new");
+    }
+  }
+  SUBCASE("a descendant takes over from a holder that is gone") {
+    bench.Claimed(other);
+    bench.state.info->replid2 = "replid-2";
+    CheckWithheld(bench.Decide(), "held by");  // The catalog was not read.
+    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served = true}});
+    CheckWithheld(bench.Decide(), "held by");  // A healthy holder is never displaced.
+    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served = false}});
+    const Verdict verdict = bench.Decide();
+    REQUIRE(verdict.take);
+    CHECK(verdict.take->epoch == 4);
+  }
+  SUBCASE("a stranger does not, even then") {
+    bench.Claimed(other);
+    bench.state.info->replid2 = "0000000000000000000000000000000000000000";
+    bench.arbiter.OnCatalog({});
+    CheckWithheld(bench.Decide(), "held by");
+  }
+  SUBCASE("a descendant takes over from a holder that yielded") {
+    other.state = Claim::State::kYielded;
+    bench.Claimed(other);
+    bench.state.info->replid2 = "replid-2";
+    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served = true}});
+    CHECK(bench.Decide().take);
+  }
+  SUBCASE("Sentinel's claim is not touched") {
+    bench.Claimed(Bench::ClaimOf(kOtherPort, 5));
+    CheckWithheld(bench.Decide(), "Sentinel's");
+  }
+}
+
+TEST_CASE("Arbiter: auto finds the authority out") {
+  Bench bench;
+  bench.Says(Role::kMaster);
+  bench.NoClaim();
+  SUBCASE("it waits for a hello and then settles for replication") {
+    CHECK(bench.Decide() == Verdict{});
+    bench.now += 3s - 1ms;
+    CHECK(bench.Decide() == Verdict{});
+    bench.now += 1ms;
+    const Verdict verdict = bench.Decide();
+    REQUIRE(verdict.take);
+    CHECK(verdict.take->authority == Authority::kReplication);
+    SUBCASE("Sentinel that comes later outranks it") {
+      Claim own = *verdict.take;
+      bench.Claimed(own);
+      bench.SentinelNames(kPort, 0);
+      const Verdict upgraded = bench.Decide();
+      REQUIRE(upgraded.take);
+      CHECK(upgraded.take->authority == Authority::kSentinel);
+      CHECK(upgraded.take->epoch == 0);
+    }
+  }
+  SUBCASE("a hello makes it Sentinel") {
+    bench.SentinelNames(kOtherPort, 1);
+    CheckWithheld(bench.Decide(), "Sentinel names");
+  }
+  SUBCASE("a claim of Sentinel makes it Sentinel at once") {
+    bench.Claimed(Bench::ClaimOf(kOtherPort, 5));
+    CheckWithheld(bench.Decide(), "superseded");
+  }
+  SUBCASE("the wait counts from the server's first answer, not from the agent's start") {
+    bench.state.health = Health::kRefused;
+    bench.now += 10s;
+    bench.Decide();
+    bench.state.health = Health::kAnswering;
+    bench.state.health_since = bench.now;
+    bench.now += 1s;
+    CHECK(bench.Decide() == Verdict{});
+  }
+}
+
+TEST_CASE("Arbiter: a claim that cannot be understood is left alone") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  bench.SentinelNames(kPort, 5);
+  SUBCASE("nobody is published anew") {
+    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "it is not a JSON object"});
+    CheckWithheld(bench.Decide(), "not a JSON object");
+  }
+  SUBCASE("who is published stays") {
+    bench.Claimed(Bench::ClaimOf(kPort, 5));
+    bench.Decide();
+    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "it is not a JSON object"});
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+  }
+}

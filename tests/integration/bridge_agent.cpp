@@ -1,0 +1,39 @@
+#include "tests/integration/bridge_agent.h"
+
+#include <sstream>
+#include <utility>
+
+namespace rcb::integration {
+
+BridgeAgent::BridgeAgent(const TestFolder& folder, Options options)
+    : options_(std::move(options)),
+      log_(folder.path() / ("agent-" + options_.redis.substr(options_.redis.rfind(':') + 1) + ".log")) {}
+
+void BridgeAgent::Start() {
+  std::vector<std::string> command = {RCB_AGENT_BINARY, "run",           "--redis",     options_.redis,
+                                      "--consul",       options_.consul, "--service",   "redis",
+                                      "--log-format",   "text",          "--log-level", "debug"};
+  for (const std::string& sentinel : options_.sentinels) {
+    command.insert(command.end(), {"--sentinel", sentinel});
+  }
+  if (!options_.sentinels.empty()) command.insert(command.end(), {"--master-name", "mymaster"});
+  command.insert(command.end(), options_.arguments.begin(), options_.arguments.end());
+  process_ = std::make_unique<Process>(
+      Process::Options{.command = command, .output = log_, .environment = options_.environment});
+}
+
+std::vector<std::string> BridgeAgent::Complaints() const {
+  std::vector<std::string> complaints;
+  std::istringstream lines(Log());
+  for (std::string line; std::getline(lines, line);) {
+    // "TIME LEVEL TEXT" (agent/log.cpp).
+    std::istringstream words(line);
+    std::string time;
+    std::string level;
+    words >> time >> level;
+    if (level == "warning" || level == "error" || level == "critical") complaints.push_back(line);
+  }
+  return complaints;
+}
+
+}  // namespace rcb::integration

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/integration/process.h"
+#include "tests/integration/test_folder.h"
+
+namespace rcb::integration {
+
+/// A redis-consul-agent beside one Redis.
+class BridgeAgent {
+ public:
+  struct Options {
+    std::string redis;                                 ///< "127.0.0.1:port", as --redis takes it.
+    std::string consul;                                ///< URL.
+    std::vector<std::string> sentinels{};              ///< "127.0.0.1:port" each; may be empty.
+    std::vector<std::string> arguments{};              ///< Further ones.
+    std::map<std::string, std::string> environment{};  ///< Tokens and passwords, which never go into argv.
+  };
+
+  BridgeAgent(const TestFolder& folder, Options options);
+
+  void Start();
+  void Kill() { process_.reset(); }  ///< SIGKILL.
+  Process& process() { return *process_; }
+
+  std::string Log() const { return ReadFile(log_); }
+  /// The log's lines of level warning or worse.
+  std::vector<std::string> Complaints() const;
+
+ private:
+  const Options options_;
+  const std::filesystem::path log_;
+  std::unique_ptr<Process> process_;
+};
+
+}  // namespace rcb::integration

@@ -1,0 +1,133 @@
+#include "tests/integration/consul_server.h"
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "tests/integration/http_call.h"
+#include "tests/integration/monotonic.h"
+#include "tests/integration/wait_until.h"
+
+namespace rcb::integration {
+namespace {
+
+using Json = nlohmann::json;
+
+int Badness(const std::string& status) { return status == "passing" ? 0 : status == "warning" ? 1 : 2; }
+
+std::string ServiceId(const std::string& service, std::uint16_t port) {
+  return "by-hand-" + service + "-" + std::to_string(port);
+}
+
+}  // namespace
+
+bool HealthEntry::HasTag(const std::string& tag) const {
+  return std::find(tags.begin(), tags.end(), tag) != tags.end();
+}
+
+ConsulServer::ConsulServer(const TestFolder& folder, const Options& options)
+    : http_port_(FreePort()),
+      dns_port_(FreePort()),
+      folder_(folder.path() / ("consul-" + std::to_string(http_port_))),
+      token_(options.acl ? management_token() : "") {
+  std::filesystem::create_directory(folder_);
+  Json config = {
+      {"server", true},
+      {"bootstrap_expect", 1},
+      {"node_name", "consul-under-test"},
+      {"data_dir", (folder_ / "data").string()},
+      {"bind_addr", "127.0.0.1"},
+      {"client_addr", "127.0.0.1"},
+      {"ports",
+       {{"http", http_port_}, {"dns", dns_port_}, {"server", FreePort()}, {"serf_lan", FreePort()}, {"serf_wan", -1}}},
+      {"performance", {{"raft_multiplier", 1}}},
+      {"disable_coordinates",
+       true},  // They are written to the Raft log all the time; a bridge's writes must stand out.
+      {"disable_update_check", true},
+      {"disable_host_node_id", true},
+      {"skip_leave_on_interrupt", true}};
+  if (options.acl) {
+    config["acl"] = {{"enabled", true},
+                     {"default_policy", "deny"},
+                     {"tokens", {{"master", token_}, {"agent", token_}, {"default", token_}}}};
+  }
+  WriteFile(folder_ / "consul.json", config.dump(2));
+}
+
+void ConsulServer::Start() {
+  process_ = std::make_unique<Process>(Process::Options{
+      .command = {"consul", "agent", "-config-file", (folder_ / "consul.json").string()}, .output = folder_ / "log"});
+}
+
+void ConsulServer::Wipe() const { std::filesystem::remove_all(folder_ / "data"); }
+
+std::int64_t ConsulServer::WaitForLeader() const {
+  std::int64_t when = 0;
+  const auto has_leader = [&] {
+    const HttpReply reply = HttpCall("GET", url() + "/v1/status/leader", "", token_);
+    when = MonotonicMicros();
+    return reply.status == 200 && reply.body.size() > 2;  // "" in quotes: none.
+  };
+  if (!WaitUntil(has_leader, std::chrono::seconds(20))) {
+    throw std::runtime_error("Consul at " + url() + " has no leader; see " + (folder_ / "log").string());
+  }
+  return when;
+}
+
+std::string ConsulServer::CreateToken(const std::string& rules) const {
+  static int policies = 0;
+  const std::string name = "policy-" + std::to_string(++policies);
+  const HttpReply policy =
+      HttpCall("PUT", url() + "/v1/acl/policy", Json{{"Name", name}, {"Rules", rules}}.dump(), token_);
+  const HttpReply token =
+      HttpCall("PUT", url() + "/v1/acl/token", Json{{"Policies", Json::array({Json{{"Name", name}}})}}.dump(), token_);
+  const Json body = Json::parse(token.body, nullptr, false);
+  if (policy.status != 200 || token.status != 200 || !body.is_object()) {
+    throw std::runtime_error("Consul created no token: " + policy.body + " " + token.body);
+  }
+  return body.at("SecretID").get<std::string>();
+}
+
+std::vector<HealthEntry> ConsulServer::Health(const std::string& service) const {
+  const Json body = Json::parse(HttpCall("GET", url() + "/v1/health/service/" + service, "", token_).body, nullptr,
+                                /*allow_exceptions=*/false);
+  std::vector<HealthEntry> entries;
+  if (!body.is_array()) return entries;
+  for (const Json& item : body) {
+    HealthEntry entry;
+    entry.port = item.at("Service").at("Port").get<std::uint16_t>();
+    const Json& tags = item.at("Service").at("Tags");
+    if (tags.is_array()) entry.tags = tags.get<std::vector<std::string>>();
+    entry.status = "passing";
+    for (const Json& check : item.at("Checks")) {
+      const std::string status = check.at("Status").get<std::string>();
+      if (Badness(status) > Badness(entry.status)) entry.status = status;
+      if (!check.at("ServiceID").get<std::string>().empty()) {
+        entry.output += check.at("Output").get<std::string>() + "\n";
+      }
+    }
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+std::uint64_t ConsulServer::RaftIndex() const {
+  const Json body = Json::parse(HttpCall("GET", url() + "/v1/agent/self", "", token_).body, nullptr, false);
+  if (!body.is_object()) return 0;
+  // Stats are strings, all of them.
+  return std::stoull(body.value("/Stats/raft/last_log_index"_json_pointer, std::string("0")));
+}
+
+bool ConsulServer::Register(const std::string& service, std::uint16_t port, const std::string& tag) const {
+  const Json registration = {
+      {"ID", ServiceId(service, port)}, {"Name", service}, {"Tags", {tag}},
+      {"Address", "127.0.0.1"},         {"Port", port},    {"Check", {{"TTL", "600s"}, {"Status", "passing"}}}};
+  return HttpCall("PUT", url() + "/v1/agent/service/register", registration.dump(), token_).status == 200;
+}
+
+bool ConsulServer::Deregister(const std::string& service, std::uint16_t port) const {
+  return HttpCall("PUT", url() + "/v1/agent/service/deregister/" + ServiceId(service, port), "", token_).status == 200;
+}
+
+}  // namespace rcb::integration

@@ -1,0 +1,30 @@
+#include "tests/integration/observer.h"
+
+#include <chrono>
+#include <csignal>
+
+namespace rcb::integration {
+namespace {
+
+Process::Options CommandLine(const TestFolder& folder, const std::vector<std::string>& dns,
+                             const std::vector<std::string>& redis) {
+  Process::Options options;
+  options.command = {RCB_OBSERVER_BINARY, "--out", (folder.path() / "history").string(), "--service", "redis"};
+  for (const std::string& server : dns) options.command.insert(options.command.end(), {"--dns", server});
+  for (const std::string& server : redis) options.command.insert(options.command.end(), {"--redis", server});
+  options.output = folder.path() / "observer.log";
+  return options;
+}
+
+}  // namespace
+
+Observer::Observer(const TestFolder& folder, const std::vector<std::string>& dns, const std::vector<std::string>& redis)
+    : process_(CommandLine(folder, dns, redis)), history_(folder.path() / "history") {}
+
+const History& Observer::Finish() {
+  process_.Signal(SIGTERM);
+  process_.WaitForExit(std::chrono::seconds(5));
+  return Look();
+}
+
+}  // namespace rcb::integration

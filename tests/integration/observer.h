@@ -1,0 +1,35 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/integration/history.h"
+#include "tests/integration/process.h"
+#include "tests/integration/test_folder.h"
+
+namespace rcb::integration {
+
+/// The observer program at work, and its history.
+class Observer {
+ public:
+  /// `dns` is "address:port" or "label=address:port".
+  Observer(const TestFolder& folder, const std::vector<std::string>& dns, const std::vector<std::string>& redis);
+
+  /// The history up to now.
+  const History& Look() {
+    history_.Refresh();
+    return history_;
+  }
+
+  /// Ends the observer and returns everything that it saw.
+  const History& Finish();
+
+  Process& process() { return process_; }
+
+ private:
+  Process process_;
+  History history_;
+};
+
+}  // namespace rcb::integration

@@ -1,0 +1,39 @@
+#include "tests/integration/redis_sentinel.h"
+
+#include <sstream>
+#include <stdexcept>
+
+#include "tests/integration/wait_until.h"
+
+namespace rcb::integration {
+
+RedisSentinel::RedisSentinel(const TestFolder& folder, const Options& options)
+    : port_(FreePort()), folder_(folder.path() / ("sentinel-" + std::to_string(port_))) {
+  std::filesystem::create_directory(folder_);
+  WriteFile(folder_ / "sentinel.conf",
+            "port " + std::to_string(port_) + "\nbind 127.0.0.1\ndir " + folder_.string() +
+                "\nsentinel monitor mymaster 127.0.0.1 " + std::to_string(options.master_port) + " " +
+                std::to_string(options.quorum) + "\nsentinel down-after-milliseconds mymaster " +
+                std::to_string(options.down_after.count()) + "\nsentinel failover-timeout mymaster " +
+                std::to_string(options.failover_timeout.count()) + "\nsentinel parallel-syncs mymaster 2\n");
+}
+
+void RedisSentinel::Start() {
+  process_ = std::make_unique<Process>(
+      Process::Options{.command = {"redis-sentinel", (folder_ / "sentinel.conf").string()}, .output = folder_ / "log"});
+  if (!WaitUntil([this] { return Command({"PING"}) == "PONG"; }, std::chrono::seconds(10))) {
+    throw std::runtime_error("redis-sentinel at " + address() + " does not answer; see " + (folder_ / "log").string());
+  }
+}
+
+std::string RedisSentinel::MasterField(const std::string& field) const {
+  std::istringstream lines(Command({"SENTINEL", "MASTER", "mymaster"}));
+  std::string name;
+  std::string value;
+  while (std::getline(lines, name) && std::getline(lines, value)) {
+    if (name == field) return value;
+  }
+  return "";
+}
+
+}  // namespace rcb::integration

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/integration/ports.h"
+#include "tests/integration/process.h"
+#include "tests/integration/redis_command.h"
+#include "tests/integration/test_folder.h"
+
+namespace rcb::integration {
+
+/// A redis-sentinel on a loopback port of its own, which watches one group under the name `mymaster`.
+class RedisSentinel {
+ public:
+  struct Options {
+    std::uint16_t master_port = 0;
+    int quorum = 2;
+    std::chrono::milliseconds down_after{1000};
+    std::chrono::milliseconds failover_timeout{6000};
+  };
+
+  RedisSentinel(const TestFolder& folder, const Options& options);
+
+  /// Returns when it answers. Throws std::runtime_error when it does not within 10 s.
+  void Start();
+  void Kill() { process_.reset(); }
+
+  std::uint16_t port() const { return port_; }
+  std::string address() const { return Loopback(port_); }
+  Process& process() { return *process_; }
+  std::string Command(const std::vector<std::string>& command) const { return RedisCommand(port_, command); }
+
+  /// A field of SENTINEL MASTER mymaster ("num-slaves", "flags", "port"); empty when there is none.
+  std::string MasterField(const std::string& field) const;
+
+ private:
+  const std::uint16_t port_;
+  const std::filesystem::path folder_;
+  std::unique_ptr<Process> process_;
+};
+
+}  // namespace rcb::integration

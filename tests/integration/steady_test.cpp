@@ -1,0 +1,59 @@
+// A group at rest writes nothing to Consul. RCB_STEADY_SECONDS (default 20) is how long it is watched; only a run
+// longer than two minutes includes Consul's own anti-entropy (every minute and its jitter).
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "tests/integration/figures.h"
+#include "tests/integration/replication_group.h"
+#include "tests/integration/wait_until.h"
+
+using namespace rcb::integration;
+using namespace std::chrono_literals;
+
+TEST_CASE("a group at rest causes no catalog write") {
+  ReplicationGroup group({});
+  const std::string master = group.redises()[0].address();
+  group.StartAgents();
+  REQUIRE(WaitUntil([&] { return group.IsPublished(master); }, 20s, 50ms));
+  std::uint64_t index = 0;
+  const auto settled = [&] {
+    index = group.consul().RaftIndex();
+    return index != 0 && HoldsFor([&] { return group.consul().RaftIndex() == index; }, 3s, 100ms);
+  };
+  REQUIRE(WaitUntil(settled, 60s));
+
+  const std::chrono::seconds duration(NumberFromEnvironment("RCB_STEADY_SECONDS", 20));
+  const std::size_t answers = group.observer().Look().Answers(group.dns()).size();
+  std::vector<std::chrono::milliseconds> cpu_before;
+  for (BridgeAgent& agent : group.agents()) cpu_before.push_back(agent.process().CpuTime());
+  CHECK(HoldsFor([&] { return group.consul().RaftIndex() == index; }, duration, 500ms));
+  CHECK(group.consul().RaftIndex() == index);
+
+  Figures figures("A group at rest for " + std::to_string(duration.count()) + " s");
+  figures.Note("Raft index before and after: " + std::to_string(index) + ", " +
+               std::to_string(group.consul().RaftIndex()));
+  for (std::size_t i = 0; i < cpu_before.size(); ++i) {
+    Process& agent = group.agents()[i].process();
+    figures.Note("agent " + std::to_string(i + 1) + ": CPU " +
+                 std::to_string((agent.CpuTime() - cpu_before[i]).count()) + " ms, resident " +
+                 std::to_string(agent.ResidentKib()) + " KiB");
+  }
+  figures.Print();
+  CHECK(group.PublishedMaster() == master);
+  CHECK(group.FinishAndCheck().Answers(group.dns()).size() == answers);
+}
+
+TEST_CASE("redis-resolve prints the master that DNS names") {
+  ReplicationGroup group({.sentinels = false, .agents_know_sentinels = false});
+  const std::string master = group.redises()[0].address();
+  group.StartAgents();
+  REQUIRE(WaitUntil([&] { return group.PublishedMaster() == master; }, 20s));
+  TestFolder folder;
+  Process resolve({.command = {RCB_RESOLVE_BINARY, "redis", "--dns", group.dns()}, .output = folder.path() / "answer"});
+  CHECK(resolve.WaitForExit(10s) == 0);
+  CHECK(ReadFile(folder.path() / "answer") == master + "\n");
+}

@@ -1,0 +1,169 @@
+#include "agent/config.h"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+using namespace rcb::agent;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A file that lasts as long as the test.
+class File {
+ public:
+  explicit File(const std::string& text) {
+    const int descriptor = mkstemp(path_.data());
+    REQUIRE(descriptor >= 0);
+    close(descriptor);
+    std::ofstream(path_) << text;
+  }
+  ~File() { unlink(path_.c_str()); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_ = "/tmp/rcb-config-test-XXXXXX";
+};
+
+std::string ErrorOf(const ConfigSources& sources) {
+  const auto config = LoadConfig(sources);
+  REQUIRE_FALSE(config);
+  return config.error();
+}
+
+bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("Config: with nothing set it watches the default Redis") {
+  const auto config = LoadConfig({});
+  REQUIRE(config);
+  REQUIRE(config->redis.size() == 1);
+  CHECK(config->redis[0].ToString() == "127.0.0.1:6379");
+  CHECK(config->consul.url == "http://127.0.0.1:8500");
+  CHECK(config->service == "redis");
+  CHECK_FALSE(config->authority);
+}
+
+TEST_CASE("Config: flags over environment over file over defaults") {
+  const File file(R"({
+    // A comment.
+    "redis": ["10.0.0.1:1", "10.0.0.1:2"], "consul": "http://file:8500", "service": "file", "ttl": "20s"
+  })");
+  ConfigSources sources;
+  sources.file = file.path();
+  sources.environment = {{"CONSUL_HTTP_ADDR", "http://environment:8500"}};
+  sources.flags = {{"service", {"flag"}}};
+  const auto config = LoadConfig(sources);
+  REQUIRE(config);
+  CHECK(config->redis.size() == 2);
+  CHECK(config->consul.url == "http://environment:8500");
+  CHECK(config->service == "flag");
+  CHECK(config->ttl == 20s);
+}
+
+TEST_CASE("Config: errors name the thing and the remedy") {
+  struct Case {
+    const char* text;
+    const char* part;
+  };
+  const Case kCases[] = {
+      {R"({"redsi": ["a:1"]})", "unknown key \"redsi\"; did you mean \"redis\"?"},
+      {R"({"log-format": "json"})", "did you mean \"log_format\"?"},
+      {R"({"redis": 7})", "redis: expected a list of strings"},
+      {R"({"redis": []})", "at least one server"},
+      {R"({"redis": ["a:1", "a:1"]})", "listed twice"},
+      {R"({"redis": ["a:99999"]})", "port"},
+      {R"({"ttl": "10"})", "no duration"},
+      {R"({"ttl": 10})", "expected a duration"},
+      {R"({"ttl": "1ms"})", "out of range"},
+      {R"({"ttl": "99999999999999999999s"})", "no duration"},
+      {R"({"service": "my.redis"})", "DNS label"},
+      {R"({"tags": ["master"]})", "agent's own"},
+      {R"({"authority": "me"})", "\"auto\", \"sentinel\" or \"replication\""},
+      {R"({"redis_password_file": "/nonexistent/password"})", "/nonexistent/password"},
+      {"{\n\"redis\": [\n}", "line 3"},
+      {"[]", "JSON object"},
+  };
+  for (const Case& item : kCases) {
+    CAPTURE(item.text);
+    const File file(item.text);
+    ConfigSources sources;
+    sources.file = file.path();
+    const std::string error = ErrorOf(sources);
+    CHECK_MESSAGE(Contains(error, item.part), error);
+    CHECK(Contains(error, file.path()));
+  }
+  ConfigSources missing;
+  missing.file = "/nonexistent/config.json";
+  CHECK(Contains(ErrorOf(missing), "cannot read /nonexistent/config.json: No such file"));
+  ConfigSources folder;
+  folder.file = "/tmp";
+  CHECK(Contains(ErrorOf(folder), "cannot read /tmp"));
+}
+
+TEST_CASE("Config: secrets come from files and the environment and are never shown") {
+  const File token("token-secret\n");
+  const File password("password-secret\nsecond line");
+  const File file("{\"consul_token_file\": \"" + token.path() + "\", \"redis_password_file\": \"" + password.path() +
+                  "\"}");
+  ConfigSources sources;
+  sources.file = file.path();
+  auto config = LoadConfig(sources);
+  REQUIRE(config);
+  CHECK(config->consul.token == "token-secret");
+  CHECK(config->redis_credentials.password == "password-secret");
+  CHECK_FALSE(Contains(DescribeConfig(*config), "secret"));
+  CHECK(Contains(DescribeConfig(*config), "(set)"));
+  sources.environment = {{"CONSUL_HTTP_TOKEN", "environment-token"}, {"REDISCLI_AUTH", "environment-password"}};
+  config = LoadConfig(sources);
+  REQUIRE(config);
+  CHECK(config->consul.token == "environment-token");
+  CHECK(config->redis_credentials.password == "environment-password");
+  const File empty("\n");
+  sources.environment = {{"CONSUL_HTTP_TOKEN_FILE", empty.path()}};
+  CHECK(Contains(ErrorOf(sources), "holds no secret"));
+}
+
+TEST_CASE("Config: what clients dial must be known") {
+  ConfigSources sources;
+  sources.flags = {{"redis", {"unix:/run/redis.sock"}}};
+  CHECK(Contains(ErrorOf(sources), "advertise: a HOST:PORT for clients is needed"));
+  sources.flags = {{"redis", {"a:1", "a:2"}}, {"advertise", {"b:1"}}};
+  CHECK(Contains(ErrorOf(sources), "advertise: one port cannot stand for several servers"));
+}
+
+TEST_CASE("Config: advertise with and without a port") {
+  ConfigSources sources;
+  sources.flags = {{"advertise", {"10.0.0.9"}}};
+  auto config = LoadConfig(sources);
+  REQUIRE(config);
+  CHECK(config->advertise->port == 0);
+  sources.flags = {{"advertise", {"10.0.0.9:6380"}}};
+  config = LoadConfig(sources);
+  REQUIRE(config);
+  CHECK(config->advertise->port == 6380);
+}
+
+TEST_CASE("Config: CONSUL_HTTP_SSL makes a bare address https") {
+  ConfigSources sources;
+  sources.environment = {{"CONSUL_HTTP_ADDR", "consul.example:8501"}, {"CONSUL_HTTP_SSL", "true"}};
+  auto config = LoadConfig(sources);
+  REQUIRE(config);
+  CHECK(config->consul.url == "https://consul.example:8501");
+  sources.environment["CONSUL_HTTP_SSL"] = "maybe";
+  CHECK(Contains(ErrorOf(sources), "CONSUL_HTTP_SSL"));
+}
+
+TEST_CASE("Config: durations") {
+  CHECK(ParseDuration("200ms") == 200ms);
+  CHECK(ParseDuration("10s") == 10s);
+  CHECK(ParseDuration("5m") == 5min);
+  CHECK(ParseDuration("24h") == 24h);
+  for (const char* text : {"", "s", "-1s", "1.5s", "10", "10 s", "10d"}) {
+    CAPTURE(text);
+    CHECK_FALSE(ParseDuration(text));
+  }
+}

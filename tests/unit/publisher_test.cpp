@@ -1,0 +1,296 @@
+#include "agent/publisher.h"
+
+#include <doctest/doctest.h>
+
+using namespace rcb;
+using namespace rcb::agent;
+using namespace std::chrono_literals;
+using consul::CheckStatus;
+
+namespace {
+
+const Publication kMaster{Tag::kMaster, CheckStatus::kPassing, "master at epoch 5"};
+const Publication kReplica{Tag::kReplica, CheckStatus::kPassing, "replica in sync"};
+const Publication kWithheld{Tag::kNone, CheckStatus::kCritical, "superseded"};
+
+consul::ServiceEntry Entry(const std::string& id, const std::string& tag, const std::string& status) {
+  consul::ServiceEntry entry;
+  entry.node = "n1";
+  entry.node_address = "10.0.0.1";
+  entry.id = id;
+  entry.name = "redis";
+  if (!tag.empty()) entry.tags = {tag};
+  entry.port = 7001;
+  entry.meta = {{"bridge_version", RCB_VERSION}, {"group", "g"}, {"role", tag.empty() ? "none" : tag}};
+  if (tag == "master") entry.meta["epoch"] = "5";
+  entry.modify_index = 77;
+  entry.checks = {{id + ":role", "Redis role", status, {}, {}, id}};
+  entry.raw_service = "{}";
+  return entry;
+}
+
+struct Bench {
+  Bench() : publisher(Options(), 1) {}
+
+  static Publisher::Options Options() {
+    Publisher::Options options;
+    options.service = "redis";
+    options.claim_key = "service/redis/master";
+    return options;
+  }
+
+  void Wants(const Publication& publication, std::optional<Claim> take = {}) {
+    Verdict verdict;
+    verdict.publication = publication;
+    verdict.take = std::move(take);
+    Publisher::Facts facts;
+    facts.service_id = "redis-h-7001";
+    facts.node = "n1";
+    facts.port = 7001;
+    facts.group = "g";
+    publisher.OnVerdict(0, verdict, facts);
+  }
+
+  void Claimed(std::uint64_t index) {
+    Claim claim;
+    claim.epoch = 5;
+    publisher.OnClaim({.claim = claim, .index = index, .unreadable = {}});
+  }
+
+  /// The one call that is due; answers it with `result`.
+  template <typename T>
+  T Expect(const consul::Result<void>& result = {}) {
+    const auto calls = publisher.Next(now);
+    REQUIRE(calls.size() == 1);
+    REQUIRE_MESSAGE(std::holds_alternative<T>(calls[0].what), "kind " << calls[0].what.index());
+    CHECK(publisher.Next(now).empty());  // One at a time.
+    publisher.OnDone(calls[0], result, now);
+    return std::get<T>(calls[0].what);
+  }
+
+  void ExpectNothing() { CHECK(publisher.Next(now).empty()); }
+
+  /// Brings it to rest as a published master that holds the claim at index 9.
+  void BecomeMaster() {
+    publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing")});
+    Claimed(8);
+    Wants(kMaster, Claim{});
+    Expect<Publisher::Transaction>();
+    Wants(kMaster);
+    Claimed(9);
+    publisher.OnCatalog({Entry("redis-h-7001", "master", "passing")});
+    Expect<Publisher::Register>();
+    Expect<Publisher::UpdateTtl>();
+    ExpectNothing();
+  }
+
+  TimePoint now{1h};
+  Publisher publisher;
+};
+
+}  // namespace
+
+TEST_CASE("Publisher: a new replica is registered with its check, then the check told why") {
+  Bench bench;
+  bench.Wants(kReplica);
+  const auto registered = bench.Expect<Publisher::Register>();
+  CHECK(registered.registration.tags == std::vector<std::string>{"replica"});
+  CHECK(registered.registration.check.status == CheckStatus::kPassing);
+  const auto update = bench.Expect<Publisher::UpdateTtl>();
+  CHECK(update.check_id == "redis-h-7001:role");
+  CHECK(update.output == kReplica.reason);
+  bench.ExpectNothing();
+  SUBCASE("a heartbeat comes three times in a TTL") {
+    bench.now += 3333ms;
+    CHECK(bench.Expect<Publisher::UpdateTtl>().output == kReplica.reason);
+    bench.ExpectNothing();
+  }
+}
+
+TEST_CASE("Publisher: a new instance becomes master by a transaction on its own critical entry") {
+  Bench bench;
+  bench.publisher.OnCatalog({});
+  bench.publisher.OnClaim({});
+  bench.Wants(kMaster, Claim{});
+  const auto first = bench.Expect<Publisher::Register>();
+  CHECK(first.registration.tags.empty());
+  CHECK(first.registration.check.status == CheckStatus::kCritical);
+  bench.ExpectNothing();  // The catalog does not show it yet.
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "", "critical")});
+  const auto transaction = bench.Expect<Publisher::Transaction>();
+  REQUIRE(transaction.operations.size() == 3);
+  const auto& cas = std::get<consul::TxnKvCas>(transaction.operations[0]);
+  CHECK(cas.key == "service/redis/master");
+  CHECK(cas.index == 0);
+  CHECK(std::get<consul::TxnServiceSet>(transaction.operations[1]).tags == std::vector<std::string>{"master"});
+  CHECK(std::get<consul::TxnCheckSet>(transaction.operations[2]).check.status == "passing");
+  bench.Wants(kMaster);
+  CHECK(bench.Expect<Publisher::Register>().registration.tags == std::vector<std::string>{"master"});
+  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kPassing);
+  bench.ExpectNothing();
+}
+
+TEST_CASE("Publisher: a takeover strips every other master in the same transaction") {
+  Bench bench;
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing"), Entry("redis-h-7002", "master", "critical"),
+                             Entry("redis-h-7003", "replica", "passing")});
+  bench.Claimed(8);
+  bench.Wants(kMaster, Claim{});
+  const auto transaction = bench.Expect<Publisher::Transaction>();
+  REQUIRE(transaction.operations.size() == 5);
+  CHECK(std::get<consul::TxnKvCas>(transaction.operations[0]).index == 8);
+  const auto& strip = std::get<consul::TxnServiceSet>(transaction.operations[3]);
+  CHECK(strip.entry.id == "redis-h-7002");
+  CHECK(strip.tags.empty());
+  CHECK(strip.index == 77);
+  CHECK_FALSE(strip.meta.contains("epoch"));
+  const auto& check = std::get<consul::TxnCheckSet>(transaction.operations[4]).check;
+  CHECK(check.service_id == "redis-h-7002");
+  CHECK(check.status == "critical");
+}
+
+TEST_CASE("Publisher: a transaction never exceeds what Consul takes") {
+  Bench bench;
+  std::vector<consul::ServiceEntry> entries{Entry("redis-h-7001", "replica", "passing")};
+  for (int i = 0; i < 100; ++i) entries.push_back(Entry("other-" + std::to_string(i), "master", "passing"));
+  bench.publisher.OnCatalog(entries);
+  bench.Claimed(8);
+  bench.Wants(kMaster, Claim{});
+  CHECK(bench.Expect<Publisher::Transaction>().operations.size() <= consul::kMaxTxnOperations);
+}
+
+TEST_CASE("Publisher: what gets worse is told to the check before the registration") {
+  Bench bench;
+  bench.BecomeMaster();
+  bench.Wants(kWithheld);
+  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
+  CHECK(bench.Expect<Publisher::Register>().registration.tags.empty());
+  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
+  bench.ExpectNothing();
+}
+
+TEST_CASE("Publisher: a master that comes back is shown by a transaction that the claim guards") {
+  Bench bench;
+  bench.BecomeMaster();
+  Publication dead = kMaster;
+  dead.status = CheckStatus::kCritical;
+  bench.Wants(dead);
+  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
+  bench.ExpectNothing();
+  bench.Wants(kMaster);
+  const auto transaction = bench.Expect<Publisher::Transaction>();
+  CHECK(std::get<consul::TxnKvCheckIndex>(transaction.operations[0]).index == 9);
+  CHECK_FALSE(transaction.claim);
+  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kPassing);
+  bench.ExpectNothing();
+}
+
+TEST_CASE("Publisher: a conflict is tried again soon, but not at once") {
+  Bench bench;
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing")});
+  bench.Claimed(8);
+  bench.Wants(kMaster, Claim{});
+  bench.Expect<Publisher::Transaction>(consul::Fail(consul::ErrorKind::kConflict, "index 9"));
+  bench.ExpectNothing();
+  bench.now += 20ms;
+  bench.Claimed(9);
+  CHECK(std::get<consul::TxnKvCas>(bench.Expect<Publisher::Transaction>().operations[0]).index == 9);
+}
+
+TEST_CASE("Publisher: a takeover that Consul denies is not published, and says so") {
+  Bench bench;
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing")});
+  bench.Claimed(8);
+  bench.Wants(kMaster, Claim{});
+  bench.Expect<Publisher::Transaction>(consul::Fail(consul::ErrorKind::kDenied, "key write"));
+  const auto update = bench.Expect<Publisher::UpdateTtl>();
+  CHECK(update.status == CheckStatus::kCritical);
+  CHECK(update.output.find("key write") != std::string::npos);
+  CHECK(bench.Expect<Publisher::Register>().registration.tags.empty());
+  bench.Expect<Publisher::UpdateTtl>();
+  bench.ExpectNothing();
+  bench.now += 5s;
+  bench.Expect<Publisher::Transaction>();  // Perhaps it was mended.
+}
+
+TEST_CASE("Publisher: a Consul agent that restarted empty is told everything") {
+  Bench bench;
+  bench.Wants(kReplica);
+  bench.Expect<Publisher::Register>();
+  bench.Expect<Publisher::UpdateTtl>();
+  bench.publisher.OnCatalogLost();
+  bench.publisher.OnCatalog({});
+  bench.publisher.OnCatalogBack(bench.now);
+  bench.Expect<Publisher::Register>();
+  bench.Expect<Publisher::UpdateTtl>();
+  bench.ExpectNothing();
+}
+
+TEST_CASE("Publisher: an unknown check means that the service is to be registered first") {
+  Bench bench;
+  bench.Wants(kWithheld);
+  bench.Expect<Publisher::UpdateTtl>(consul::Fail(consul::ErrorKind::kNotFound, "unknown check"));
+  bench.Expect<Publisher::Register>();
+  bench.Expect<Publisher::UpdateTtl>();
+  bench.ExpectNothing();
+}
+
+TEST_CASE("Publisher: drift") {
+  Bench bench;
+  SUBCASE("of a replica is corrected at the local agent, and not faster than once a second") {
+    bench.Wants(kReplica);
+    bench.Expect<Publisher::Register>();
+    bench.Expect<Publisher::UpdateTtl>();
+    bench.publisher.OnCatalog({Entry("redis-h-7001", "master", "passing")});
+    bench.ExpectNothing();  // The reading may be older than the call.
+    bench.now += 500ms;
+    bench.Expect<Publisher::Register>();
+    bench.Expect<Publisher::UpdateTtl>();
+    CHECK(bench.publisher.drift_corrected() == 1);
+    bench.now += 500ms;
+    bench.Expect<Publisher::Register>();  // Its registration settled; the catalog still differs.
+    CHECK(bench.publisher.drift_corrected() == 2);
+  }
+  SUBCASE("of a master that somebody superseded is no reason to register it again") {
+    bench.BecomeMaster();
+    bench.now += 1s;
+    bench.publisher.OnCatalog({Entry("redis-h-7001", "", "critical"), Entry("redis-h-7002", "master", "passing")});
+    const auto lost = consul::Fail(consul::ErrorKind::kConflict, "the claim moved");
+    CHECK(std::get<consul::TxnKvCheckIndex>(bench.Expect<Publisher::Transaction>(lost).operations[0]).index == 9);
+  }
+}
+
+TEST_CASE("Publisher: the holder withdraws a foreign master that is served") {
+  Bench bench;
+  bench.BecomeMaster();
+  bench.now += 1s;
+  const auto own = Entry("redis-h-7001", "master", "passing");
+  SUBCASE("served") {
+    bench.publisher.OnCatalog({own, Entry("redis-h-7002", "master", "passing")});
+    const auto transaction = bench.Expect<Publisher::Transaction>();
+    REQUIRE(transaction.operations.size() == 3);
+    CHECK(std::get<consul::TxnKvCheckIndex>(transaction.operations[0]).index == 9);
+    CHECK(std::get<consul::TxnServiceSet>(transaction.operations[1]).entry.id == "redis-h-7002");
+    bench.ExpectNothing();
+  }
+  SUBCASE("one that is critical harms nobody") {
+    bench.publisher.OnCatalog({own, Entry("redis-h-7002", "master", "critical")});
+    bench.ExpectNothing();
+  }
+}
+
+TEST_CASE("Publisher: a rewritten claim goes by plain compare-and-set") {
+  Bench bench;
+  bench.Claimed(8);
+  Verdict verdict;
+  verdict.publication = kReplica;
+  verdict.rewrite = Claim{};
+  verdict.rewrite->state = Claim::State::kYielded;
+  Publisher::Facts facts;
+  facts.service_id = "redis-h-7001";
+  bench.publisher.OnVerdict(0, verdict, facts);
+  const auto calls = bench.publisher.Next(bench.now);
+  REQUIRE(calls.size() == 2);
+  CHECK(calls[1].lane == Publisher::kGroupLane);
+  CHECK(std::get<Publisher::WriteClaim>(calls[1].what).index == 8);
+}
