@@ -244,14 +244,13 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
     return Withhold(word.best_disputed ? "says master, but Sentinels disagree about it"
                                        : "says master, but no Sentinel confirms it");
   }
+  // A Sentinel that was reset starts again at a low epoch: most of them must agree, and nobody may be using the holder.
+  const bool wins = !claim || Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
+                    (claim->state == Claim::State::kYielded && *word.confirmed == claim->epoch) ||
+                    (word.majority_names_it && !HolderIsServed());
+  if (!wins) return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
   if (word.electing) return Withhold("says master, but Sentinel is choosing its successor");
-  if (!claim || Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
-      (claim->state == Claim::State::kYielded && *word.confirmed == claim->epoch)) {
-    return Take(instance, *word.confirmed, Authority::kSentinel);
-  }
-  // A Sentinel that was reset starts again at a low epoch. Most of them must agree, and nobody may be using the holder.
-  if (word.majority_names_it && !HolderIsServed()) return Take(instance, *word.confirmed, Authority::kSentinel);
-  return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
+  return Take(instance, *word.confirmed, Authority::kSentinel);
 }
 
 Verdict Arbiter::JudgeMasterByReplication(std::size_t instance) const {

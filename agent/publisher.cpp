@@ -174,7 +174,6 @@ Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntr
   const consul::ServiceRegistration meant = RegistrationFor(lane, *lane.wanted);
   Transaction transaction;
   transaction.claim = lane.take;
-  transaction.claim_index = claim_->index;
   auto& operations = transaction.operations;
   if (lane.take) {
     operations.emplace_back(consul::TxnKvCas{options_.claim_key, EncodeClaim(*lane.take), claim_->index});
@@ -229,7 +228,6 @@ std::optional<Publisher::Call> Publisher::NextForGroup(TimePoint now) {
   });
   if (holder == lanes_.end()) return std::nullopt;
   Transaction transaction;
-  transaction.claim_index = claim_->index;
   transaction.operations.emplace_back(consul::TxnKvCheckIndex{options_.claim_key, claim_->index});
   std::string names;
   for (const ServiceEntry& entry : *catalog_) {

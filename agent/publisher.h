@@ -62,7 +62,6 @@ class Publisher {
   struct Transaction {
     std::vector<consul::TxnOperation> operations;
     std::optional<Claim> claim;
-    std::uint64_t claim_index = 0;  ///< The index that stays when no claim is written.
   };
   struct WriteClaim {
     Claim claim;

@@ -52,17 +52,6 @@ std::string_view TagWord(Tag tag) {
   return "untagged";
 }
 
-ClaimRecord RecordOf(const consul::KvPair& pair) {
-  ClaimRecord record{.claim = {}, .index = pair.modify_index, .unreadable = {}};
-  if (pair.modify_index == 0) return record;
-  if (auto claim = DecodeClaim(pair.value)) {
-    record.claim = *std::move(claim);
-  } else {
-    record.unreadable = claim.error();
-  }
-  return record;
-}
-
 }  // namespace
 
 Watcher::Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client)
@@ -95,7 +84,7 @@ void Watcher::Start() {
 
 void Watcher::OnTick() {
   const TimePoint now = Now();
-  if (!arbiter_ && ask_again_at_ != TimePoint{} && now >= ask_again_at_) AskWhoWeAre();
+  if (!group_ && ask_again_at_ != TimePoint{} && now >= ask_again_at_) AskWhoWeAre();
   ForgetLostSentinels(now);
   Reconsider();
 }
@@ -121,7 +110,6 @@ void Watcher::OnNode(const consul::AgentSelf& self) {
   Arbiter::Options options;
   options.authority = config_.authority;
   options.sentinels_configured = !config_.sentinels.empty();
-  arbiter_ = std::make_unique<Arbiter>(options, std::move(identities));
   Publisher::Options publisher_options;
   publisher_options.service = config_.service;
   publisher_options.claim_key = claim_key_;
@@ -129,8 +117,8 @@ void Watcher::OnNode(const consul::AgentSelf& self) {
   publisher_options.ttl = config_.ttl;
   publisher_options.deregister_critical_after = config_.deregister_critical_service_after;
   publisher_options.seed = JitterSeed();
-  publisher_ = std::make_unique<Publisher>(publisher_options, config_.redis.size());
-  for (std::size_t i = 0; i < instances_.size(); ++i) arbiter_->OnInstance(i, instances_[i]->state());
+  group_ = std::make_unique<Group>(options, publisher_options, std::move(identities));
+  for (std::size_t i = 0; i < instances_.size(); ++i) group_->OnInstance(i, instances_[i]->state());
   claim_watch_ =
       client_->WatchKv(claim_key_, kWatchWait, [this](const consul::Result<consul::KvPair>& pair) { OnClaim(pair); });
   catalog_watch_ = client_->WatchService(
@@ -178,7 +166,7 @@ void Watcher::OnInstanceChange(std::size_t instance) {
     Report("redis " + instances_[instance]->endpoint().ToString(),
            in_trouble ? std::optional(state.detail) : std::nullopt, "answers");
   }
-  if (arbiter_) arbiter_->OnInstance(instance, state);
+  if (group_) group_->OnInstance(instance, state);
   Reconsider();
 }
 
@@ -190,8 +178,8 @@ void Watcher::OnHello(const redis::SentinelHello& hello) {
   AddSentinel(hello.sentinel, false);
   const auto found = sentinels_.find(hello.sentinel);
   if (found != sentinels_.end() && found->second.client->is_connected()) return;
-  if (!arbiter_) return;
-  arbiter_->OnSentinelView(hello.view, Now());
+  if (!group_) return;
+  group_->OnSentinelView(hello.view, Now());
   Reconsider();
 }
 
@@ -205,8 +193,8 @@ void Watcher::AddSentinel(const redis::Endpoint& endpoint, bool configured) {
   redis::SentinelClient::Handlers handlers;
   handlers.on_view = [this, endpoint](const redis::SentinelView& view) { OnSentinelView(endpoint, view); };
   handlers.on_election = [this, endpoint](const std::optional<redis::Election>& election) {
-    if (!arbiter_) return;
-    arbiter_->OnElection(endpoint.ToString(), election);
+    if (!group_) return;
+    group_->OnElection(endpoint.ToString(), election);
     Reconsider();
   };
   handlers.on_event = [this, subject](const redis::SentinelEvent& event) {
@@ -235,8 +223,8 @@ void Watcher::OnSentinelView(const redis::Endpoint& endpoint, const redis::Senti
   if (!config_.hang_after && view.down_after.count() > 0) {
     for (const auto& instance : instances_) instance->SetHangAfter(view.down_after);
   }
-  if (!arbiter_) return;
-  arbiter_->OnSentinelView(view, Now());
+  if (!group_) return;
+  group_->OnSentinelView(view, Now());
   Reconsider();
 }
 
@@ -254,74 +242,40 @@ void Watcher::ForgetLostSentinels(TimePoint now) {
 
 void Watcher::OnClaim(const consul::Result<consul::KvPair>& pair) {
   ReportConsul("key " + claim_key_, pair ? std::nullopt : std::optional(pair.error()));
-  if (!pair) {
-    claim_suspect_ = true;
-    return;
-  }
-  // An answer on its way while our own transaction went through is older than what we know.
-  const bool older = claim_index_ && pair->modify_index != 0 && pair->modify_index < *claim_index_;
-  if (older && !claim_suspect_) return;
-  claim_suspect_ = false;
-  const ClaimRecord record = RecordOf(*pair);
-  Report("claim " + claim_key_,
-         record.unreadable.empty() ? std::nullopt : std::optional("not understood: " + record.unreadable),
-         "understood");
-  AcceptClaim(record);
+  group_->OnClaim(pair);
   Reconsider();
-}
-
-void Watcher::AcceptClaim(const ClaimRecord& record) {
-  const auto& before = arbiter_->claim();
-  if (record.claim && (!before || before->claim != record.claim)) {
-    const Claim& claim = *record.claim;
-    Log(LogLevel::kInfo, "claim",
-        std::string(claim.state == Claim::State::kHeld ? "held" : "yielded") + " by " + HolderName(claim) +
-            " at epoch " + std::to_string(claim.epoch) + " (" + std::string(ToString(claim.authority)) + ")");
-  }
-  claim_index_ = record.index;
-  arbiter_->OnClaim(record);
-  publisher_->OnClaim(record);
 }
 
 void Watcher::OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries) {
   ReportConsul("service " + config_.service, entries ? std::nullopt : std::optional(entries.error()));
-  if (!entries) {
-    catalog_lost_ = true;
-    publisher_->OnCatalogLost();
-    Reconsider();
-    return;
-  }
-  std::vector<CatalogFact> facts;
-  for (const consul::ServiceEntry& entry : *entries) facts.push_back({entry.node, entry.id, entry.IsServed()});
-  arbiter_->OnCatalog(std::move(facts));
-  publisher_->OnCatalog(*std::move(entries));
-  if (std::exchange(catalog_lost_, false)) publisher_->OnCatalogBack(Now());
+  group_->OnCatalog(std::move(entries), Now());
   Reconsider();
 }
 
 void Watcher::Reconsider() {
-  if (!arbiter_) return;
-  const TimePoint now = Now();
-  verdicts_ = arbiter_->Decide(now);
-  for (std::size_t i = 0; i < verdicts_.size(); ++i) {
-    LogVerdict(i, verdicts_[i]);
-    if (verdicts_[i].take) verdicts_[i].take->since = UtcNow();
-    const redis::InstanceState& state = instances_[i]->state();
-    Publisher::Facts facts;
-    facts.service_id = ServiceIdOf(config_.redis[i]);
-    facts.node = node_;
-    if (config_.advertise) facts.address = config_.advertise->host;
-    facts.port = PortOf(config_.redis[i]);
-    facts.group = master_name_.empty() ? config_.service : master_name_;
-    facts.run_id = state.server.run_id;
-    facts.redis_version = state.server.redis_version;
-    publisher_->OnVerdict(i, verdicts_[i], facts);
-  }
-  for (const Publisher::Call& call : publisher_->Next(now)) Execute(call);
-  if (publisher_->drift_corrected() != drift_said_) {
-    drift_said_ = publisher_->drift_corrected();
+  if (!group_) return;
+  const auto calls = group_->Decide(master_name_.empty() ? config_.service : master_name_, UtcNow(), Now());
+  LogClaim();
+  for (std::size_t i = 0; i < group_->verdicts().size(); ++i) LogVerdict(i, group_->verdicts()[i]);
+  for (const Publisher::Call& call : calls) Execute(call);
+  if (group_->drift_corrected() != drift_said_) {
+    drift_said_ = group_->drift_corrected();
     Log(LogLevel::kWarn, "consul", "the catalog differed from what was meant, corrected");
   }
+}
+
+void Watcher::LogClaim() {
+  const std::optional<ClaimRecord>& record = group_->claim();
+  if (!record || (claim_said_ && claim_said_->index == record->index)) return;
+  claim_said_ = record;
+  Report("claim " + claim_key_,
+         record->unreadable.empty() ? std::nullopt : std::optional("not understood: " + record->unreadable),
+         "understood");
+  if (!record->claim) return;
+  Log(LogLevel::kInfo, "claim",
+      std::string(record->claim->state == Claim::State::kHeld ? "held" : "yielded") + " by " +
+          HolderName(*record->claim) + " at epoch " + std::to_string(record->claim->epoch) + " (" +
+          std::string(ToString(record->claim->authority)) + ")");
 }
 
 void Watcher::LogVerdict(std::size_t instance, const Verdict& verdict) {
@@ -339,25 +293,22 @@ void Watcher::Execute(const Publisher::Call& call) {
     Log(LogLevel::kDebug, call.lane == Publisher::kGroupLane ? "group" : config_.redis[call.lane].ToString(),
         "tells Consul: " + call.reason);
   }
-  const auto done = [this, call](const consul::Result<void>& result) { OnDone(call, result); };
+  const auto done = [this, call](const consul::Result<std::uint64_t>& result) { OnDone(call, result); };
+  const auto plain = [done](const consul::Result<void>& result) {
+    done(result ? consul::Result<std::uint64_t>(0) : tl::unexpected(result.error()));
+  };
   if (const auto* registration = std::get_if<Publisher::Register>(&call.what)) {
-    client_->RegisterService(registration->registration, done);
+    client_->RegisterService(registration->registration, plain);
   } else if (const auto* update = std::get_if<Publisher::UpdateTtl>(&call.what)) {
-    client_->UpdateTtl(update->check_id, update->status, update->output, done);
+    client_->UpdateTtl(update->check_id, update->status, update->output, plain);
   } else if (const auto* write = std::get_if<Publisher::WriteClaim>(&call.what)) {
-    client_->KvCas(claim_key_, EncodeClaim(write->claim), write->index, done);
+    client_->KvCas(claim_key_, EncodeClaim(write->claim), write->index, plain);
   } else {
-    const auto& transaction = std::get<Publisher::Transaction>(call.what);
-    client_->Txn(transaction.operations, [this, call, done](const consul::Result<std::uint64_t>& index) {
-      if (!index) return done(tl::unexpected(index.error()));
-      const auto& claim = std::get<Publisher::Transaction>(call.what).claim;
-      if (claim) AcceptClaim({.claim = claim, .index = *index, .unreadable = {}});
-      done({});
-    });
+    client_->Txn(std::get<Publisher::Transaction>(call.what).operations, done);
   }
 }
 
-void Watcher::OnDone(const Publisher::Call& call, const consul::Result<void>& result) {
+void Watcher::OnDone(const Publisher::Call& call, const consul::Result<std::uint64_t>& result) {
   // A lost comparison and a check that is not there are part of the game; the publisher knows what to do.
   const bool expected = !result && (result.error().kind == consul::ErrorKind::kConflict ||
                                     result.error().kind == consul::ErrorKind::kNotFound);
@@ -367,7 +318,7 @@ void Watcher::OnDone(const Publisher::Call& call, const consul::Result<void>& re
     static constexpr std::array kWhat{"registration", "check", "takeover", "claim"};
     ReportConsul(kWhat[call.what.index()], result ? std::nullopt : std::optional(result.error()));
   }
-  publisher_->OnDone(call, result, Now());
+  group_->OnDone(call, result, Now());
   Reconsider();
 }
 
@@ -382,12 +333,13 @@ void Watcher::Deregister(const std::string& service_id) {
 }
 
 std::string Watcher::Summary() const {
-  if (!arbiter_) return "waiting for the Consul agent";
+  if (!group_) return "waiting for the Consul agent";
   std::string text;
-  for (std::size_t i = 0; i < verdicts_.size(); ++i) {
+  const std::vector<Verdict>& verdicts = group_->verdicts();
+  for (std::size_t i = 0; i < verdicts.size(); ++i) {
     if (!text.empty()) text += "; ";
     text += config_.redis[i].ToString() + " " +
-            (verdicts_[i].publication ? verdicts_[i].publication->reason : "not judged yet");
+            (verdicts[i].publication ? verdicts[i].publication->reason : "not judged yet");
   }
   return text;
 }

@@ -7,10 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "agent/arbiter.h"
 #include "agent/backoff.h"
 #include "agent/config.h"
-#include "agent/publisher.h"
+#include "agent/group.h"
 #include "consul/client.h"
 #include "redis/instance_client.h"
 #include "redis/sentinel_client.h"
@@ -63,8 +62,8 @@ class Watcher {
   void Reconsider();
   void LogVerdict(std::size_t instance, const Verdict& verdict);
   void Execute(const Publisher::Call& call);
-  void OnDone(const Publisher::Call& call, const consul::Result<void>& result);
-  void AcceptClaim(const ClaimRecord& record);
+  void OnDone(const Publisher::Call& call, const consul::Result<std::uint64_t>& result);
+  void LogClaim();
 
   /// Says something about a subject once, and again only when it changes. nullopt: it is well (said when it was not).
   void Report(const std::string& subject, const std::optional<std::string>& trouble, const std::string& well);
@@ -79,13 +78,9 @@ class Watcher {
   std::vector<std::string> said_;  ///< The last verdict's line, by instance.
   std::uint64_t drift_said_ = 0;
 
-  std::unique_ptr<Arbiter> arbiter_;      ///< Absent until the Consul node's name is known.
-  std::unique_ptr<Publisher> publisher_;  ///< The same.
+  std::unique_ptr<Group> group_;  ///< Absent until the Consul node's name is known.
   std::string node_;
-  std::vector<Verdict> verdicts_;
-  std::optional<std::uint64_t> claim_index_;
-  bool claim_suspect_ = false;  ///< A read failed since: an older index may be the truth now (Consul restarted empty).
-  bool catalog_lost_ = false;
+  std::optional<ClaimRecord> claim_said_;
   TimePoint ask_again_at_{};  ///< When to ask for the node's name again.
   Backoff ask_backoff_;
 

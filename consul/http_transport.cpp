@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <optional>
+#include <new>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -274,8 +274,8 @@ class HttpTransport::Impl {
     }
     auto found = impl->sockets_.find(socket);
     if (found == impl->sockets_.end()) {
-      auto* poll = new uv_poll_t;
-      if (uv_poll_init_socket(impl->loop_, poll, socket) != 0) {
+      auto* poll = new (std::nothrow) uv_poll_t;
+      if (poll == nullptr || uv_poll_init_socket(impl->loop_, poll, socket) != 0) {
         delete poll;
         return -1;
       }
@@ -369,7 +369,13 @@ class HttpTransport::Impl {
       case CURLE_GOT_NOTHING:
       case CURLE_PARTIAL_FILE:
       case CURLE_RECV_ERROR:
-      case CURLE_SEND_ERROR: return Fail(ErrorKind::kUnreachable, consul + " ended the connection: " + detail);
+      case CURLE_SEND_ERROR:
+        // With TLS 1.3 a server refuses our certificate, or its absence, after the handshake: curl then fails to read,
+        // and only the TLS library's text tells of the alert ("... alert bad certificate", seen with OpenSSL 3.0).
+        if (target_.base_url.starts_with("https://") && detail.find("alert") != std::string::npos) {
+          return Fail(ErrorKind::kTls, "no TLS with " + consul + ": " + detail);
+        }
+        return Fail(ErrorKind::kUnreachable, consul + " ended the connection: " + detail);
       case CURLE_SSL_CONNECT_ERROR:
       case CURLE_PEER_FAILED_VERIFICATION:
       case CURLE_SSL_CERTPROBLEM:

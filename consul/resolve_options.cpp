@@ -23,7 +23,7 @@ constexpr const char* kExamples = R"help(Examples:
 
 /// Takes "HOST:PORT", "HOST", "[v6]:PORT", "[v6]", a bare IPv6 address or "system". Returns what is wrong, or "".
 std::string ReadServer(std::string_view text, DnsClient::Options& dns) {
-  const std::string wrong =
+  std::string wrong =
       "'" + std::string(text) + "' is no DNS server: HOST:PORT, [IPV6]:PORT or 'system' (--dns, REDIS_RESOLVE_DNS)";
   if (text == "system") {
     dns.host.clear();

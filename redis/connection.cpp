@@ -336,9 +336,11 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
 
   static void OnConnectResult(uv_poll_t* poll, int status, int /*events*/) noexcept {
     const auto self = static_cast<Impl*>(poll->data)->shared_from_this();
-    int error = status < 0 ? -status : 0;
+    // libuv tells any failed socket as EBADF (1.44 src/unix/poll.c); the socket itself knows better.
+    int error = 0;
     socklen_t length = sizeof(error);
-    if (error == 0) getsockopt(self->socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+    getsockopt(self->socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error == 0 && status < 0) error = -status;
     if (error != 0) {
       self->NoteConnectError(ConnectError(self->name_, error));
       self->ConnectToNext();
@@ -389,6 +391,8 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     const auto self = static_cast<Impl*>(poll->data)->shared_from_this();
     if ((events & UV_WRITABLE) != 0) self->Flush();
     if ((events & UV_READABLE) != 0 || status < 0) self->Read();
+    // libuv has stopped to watch it.
+    if (status < 0) self->End({ErrorKind::kClosed, self->name_ + " closed the connection"});
   }
 
   void Read() {

@@ -163,3 +163,25 @@ TEST_CASE("failovers, the agents connected to the Sentinels") {
 TEST_CASE("failovers, the agents hearing the hello channel alone") {
   RunRounds({.agents_know_sentinels = false}, "Failovers, agents with the hello channel alone");
 }
+
+TEST_CASE("a failover that Sentinel aborts after the promotion: the old master is named again") {
+  // Seen by itself: a Sentinel that still took the promoted server for a returned master made it a replica again; the
+  // leader gives up after failover-timeout (-failover-abort-slave-timeout) and the config-epoch stays the old one.
+  ReplicationGroup group({});
+  const std::string master = group.redises()[0].address();
+  group.StartAgents();
+  REQUIRE(WaitUntil([&] { return group.IsPublished(master); }, 20s, 50ms));
+  const Micros start = MonotonicMicros();
+  REQUIRE(group.sentinels()[0].Command({"SENTINEL", "FAILOVER", "mymaster"}) == "OK");
+  const auto undone = [&] {
+    for (RedisServer& redis : group.redises()) {
+      if (!group.observer().Look().FirstPromotion(redis.address(), start)) continue;
+      return redis.Command({"REPLICAOF", "127.0.0.1", std::to_string(group.redises()[0].port())}) == "OK";
+    }
+    return false;
+  };
+  REQUIRE(WaitUntil(undone, 20s));
+  REQUIRE(WaitUntil([&] { return group.SentinelsAgree(master); }, kSentinelDeadline, 50ms));
+  CHECK(WaitUntil([&] { return group.IsPublished(master); }, 20s, 50ms));
+  CHECK(group.observer().Finish().MostMasters(group.dns()) == 1);
+}

@@ -26,6 +26,22 @@ void RedisSentinel::Start() {
   }
 }
 
+bool RedisSentinel::SeesGroupAtRest(std::uint16_t master_port) const {
+  if (MasterField("port") != std::to_string(master_port) || MasterField("flags") != "master" ||
+      MasterField("num-slaves") != "2" || MasterField("num-other-sentinels") != "2") {
+    return false;
+  }
+  // A replica that last said master is converted within seconds, even when it has been promoted meanwhile.
+  const std::string replicas = Command({"SENTINEL", "REPLICAS", "mymaster"});
+  const auto count = [&](const std::string& text) {
+    int found = 0;
+    for (std::size_t at = replicas.find(text); at != std::string::npos; at = replicas.find(text, at + 1)) ++found;
+    return found;
+  };
+  return count("\nflags\nslave\n") == 2 && count("\nrole-reported\nslave\n") == 2 &&
+         count("\nmaster-link-status\nok\n") == 2;
+}
+
 std::string RedisSentinel::MasterField(const std::string& field) const {
   std::istringstream lines(Command({"SENTINEL", "MASTER", "mymaster"}));
   std::string name;

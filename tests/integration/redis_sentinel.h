@@ -34,10 +34,14 @@ class RedisSentinel {
   Process& process() { return *process_; }
   std::string Command(const std::vector<std::string>& command) const { return RedisCommand(port_, command); }
 
+  /// True when it names `master_port`, knows two other Sentinels and two healthy replicas that it has heard say slave,
+  /// and neither a failover nor a conversion is due from it.
+  bool SeesGroupAtRest(std::uint16_t master_port) const;
+
+ private:
   /// A field of SENTINEL MASTER mymaster ("num-slaves", "flags", "port"); empty when there is none.
   std::string MasterField(const std::string& field) const;
 
- private:
   const std::uint16_t port_;
   const std::filesystem::path folder_;
   std::unique_ptr<Process> process_;

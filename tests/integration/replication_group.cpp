@@ -86,11 +86,8 @@ bool ReplicationGroup::IsPublished(const std::string& master) {
 }
 
 bool ReplicationGroup::SentinelsAgree(const std::string& master) {
-  return std::all_of(sentinels_.begin(), sentinels_.end(), [&](const RedisSentinel& sentinel) {
-    return Loopback(static_cast<std::uint16_t>(std::atoi(sentinel.MasterField("port").c_str()))) == master &&
-           sentinel.MasterField("flags") == "master" && sentinel.MasterField("num-slaves") == "2" &&
-           sentinel.MasterField("num-other-sentinels") == "2";
-  });
+  return std::all_of(sentinels_.begin(), sentinels_.end(),
+                     [&](const RedisSentinel& sentinel) { return sentinel.SeesGroupAtRest(at(master).port()); });
 }
 
 void ReplicationGroup::WaitForReplication() {

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <chrono>
 #include <string>
+#include <vector>
 
+#include "tests/integration/monotonic.h"
 #include "tests/integration/replication_group.h"
 #include "tests/integration/wait_until.h"
 
@@ -47,8 +49,11 @@ TEST_CASE("a master alone that dies is gone from DNS at once, and back when it r
   const std::string master = group.redises()[0].address();
   group.StartAgents();
   REQUIRE(WaitUntil([&] { return group.IsPublished(master); }, 20s, 50ms));
+  const Micros killed = MonotonicMicros();
   group.redises()[0].Kill();
-  REQUIRE(WaitUntil([&] { return group.observer().Look().LastAnswer(group.dns()) == "-"; }, 5s));
+  REQUIRE(WaitUntil([&] { return group.observer().Look().LastAnswer(group.dns()) == "-"; }, 10s));
+  // Refused is proof of death: hang_after (5 s) is not waited for.
+  CHECK(group.observer().Look().FirstNotListed(group.dns(), master, killed).value() - killed < 500'000);
   group.redises()[0].Start();
   CHECK(WaitUntil([&] { return group.PublishedMaster() == master; }, 10s));
   group.FinishAndCheck();

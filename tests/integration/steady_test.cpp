@@ -19,6 +19,7 @@ TEST_CASE("a group at rest causes no catalog write") {
   const std::string master = group.redises()[0].address();
   group.StartAgents();
   REQUIRE(WaitUntil([&] { return group.IsPublished(master); }, 20s, 50ms));
+  CHECK(group.observer().Look().ListedIntervals(group.dns(), master).size() == 1);  // It came, and never blinked.
   std::uint64_t index = 0;
   const auto settled = [&] {
     index = group.consul().RaftIndex();

@@ -98,11 +98,12 @@ int PickPorts(int count) {
 }
 
 std::string FindConsul() {
-  std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "";
+  const char* from_environment = std::getenv("PATH");
+  std::string path = from_environment != nullptr ? from_environment : "";
   path += ":" RCB_DEPS "/usr/bin";
   for (std::size_t at = 0; at < path.size();) {
     const std::size_t end = std::min(path.find(':', at), path.size());
-    const std::string candidate = path.substr(at, end - at) + "/consul";
+    std::string candidate = path.substr(at, end - at) + "/consul";
     if (::access(candidate.c_str(), X_OK) == 0) return candidate;
     at = end + 1;
   }
@@ -427,21 +428,27 @@ TEST_CASE("Client: compare-and-set of a key, over TCP and over a unix socket") {
   Loop loop;
   ConsulServer& server = SharedServer(loop);
   std::string url = server.url();
-  std::string key = "service/tcp/master";
+  std::string key = "service/k ey/master";
   SUBCASE("TCP") {}
-  SUBCASE("a bare host:port") { url = url.substr(std::string("http://").size()); }
-  SUBCASE("a path at the end") { url += "/"; }
+  SUBCASE("a bare host:port") {
+    url = url.substr(std::string("http://").size());
+    key += "/bare";
+  }
+  SUBCASE("a slash at the end") {
+    url += "/";
+    key += "/slash";
+  }
   SUBCASE("a unix socket") {
     std::ifstream file(server.dir() / "consul.json");
     const std::string settings{std::istreambuf_iterator<char>(file), {}};
     const std::size_t at = settings.find("unix://");
     url = settings.substr(at, settings.find('"', at) - at);
-    key = "service/unix/master";
+    key += "/unix";
   }
   const auto client = Connect(loop, {.url = url});
   const auto before = KvGet(loop, *client, key);
   REQUIRE(before);
-  const std::string value = std::string("\0\xff{\"a\":1}", 10) + std::string(100000, 'x');
+  const std::string value = std::string("\0\xff{\"a\":1}", 9) + std::string(100000, 'x');
   REQUIRE(KvCas(loop, *client, key, value, before->modify_index));
   const auto after = KvGet(loop, *client, key);
   REQUIRE(after);
@@ -464,8 +471,9 @@ TEST_CASE("Client: a transaction is committed or rolled back as a whole") {
 
   const auto claim_before = KvGet(loop, *client, "t/claim");
   REQUIRE(claim_before);
+  const std::string value = "after " + claim_before->value;  // Writing the same value would not move the index.
   const auto index = Txn(
-      loop, *client, {TxnKvCas{.key = "t/claim", .value = "c", .index = claim_before->modify_index}, set, check_set});
+      loop, *client, {TxnKvCas{.key = "t/claim", .value = value, .index = claim_before->modify_index}, set, check_set});
   REQUIRE(index);
   const ServiceEntry after = AwaitEntry(loop, *client, [](const auto& e) { return e.id == "t1"; });
   CHECK(after.modify_index == *index);
@@ -499,16 +507,16 @@ TEST_CASE("Client: a transaction is committed or rolled back as a whole") {
   REQUIRE(Deregister(loop, *client, "t1"));
   const auto claim = KvGet(loop, *client, "t/claim");
   REQUIRE(claim);
-  CHECK(claim->value == "c");
+  CHECK(claim->value == value);
 }
 
 TEST_CASE("Client: watches see a change within milliseconds, a burst without pause, and hold up nothing") {
   Loop loop;
   const auto client = Connect(loop, {.url = SharedServer(loop).url()});
-  std::vector<std::unique_ptr<Watch>> others;
+  std::vector<std::unique_ptr<Watch>> others(8);
   int others_seen = 0;
-  for (int i = 0; i < 8; ++i) {
-    others.push_back(client->WatchKv("watch/none", 60s, [&](const Result<KvPair>&) { ++others_seen; }));
+  for (auto& other : others) {
+    other = client->WatchKv("watch/none", 60s, [&](const Result<KvPair>&) { ++others_seen; });
   }
   std::string value;
   std::uint64_t index = 0;

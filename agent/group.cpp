@@ -1,0 +1,94 @@
+#include "agent/group.h"
+
+#include <utility>
+
+namespace rcb::agent {
+namespace {
+
+ClaimRecord RecordOf(const consul::KvPair& pair) {
+  ClaimRecord record{.claim = {}, .index = pair.modify_index, .unreadable = {}};
+  if (pair.modify_index == 0) return record;
+  if (auto claim = DecodeClaim(pair.value)) {
+    record.claim = *std::move(claim);
+  } else {
+    record.unreadable = claim.error();
+  }
+  return record;
+}
+
+}  // namespace
+
+Group::Group(const Arbiter::Options& arbiter_options, const Publisher::Options& publisher_options,
+             std::vector<Identity> instances)
+    : instances_(instances),
+      servers_(instances.size()),
+      arbiter_(arbiter_options, std::move(instances)),
+      publisher_(publisher_options, instances_.size()) {}
+
+void Group::OnInstance(std::size_t instance, const redis::InstanceState& state) {
+  servers_[instance] = state.server;
+  arbiter_.OnInstance(instance, state);
+}
+
+void Group::OnClaim(const consul::Result<consul::KvPair>& pair) {
+  if (!pair) {
+    claim_suspect_ = true;
+    return;
+  }
+  // An answer that was on its way while our own transaction went through is older than what we know.
+  const bool older = claim_index_ && pair->modify_index != 0 && pair->modify_index < *claim_index_;
+  if (older && !claim_suspect_) return;
+  claim_suspect_ = false;
+  AcceptClaim(RecordOf(*pair));
+}
+
+void Group::AcceptClaim(const ClaimRecord& record) {
+  claim_index_ = record.index;
+  arbiter_.OnClaim(record);
+  publisher_.OnClaim(record);
+}
+
+void Group::OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries, TimePoint now) {
+  if (!entries) {
+    catalog_lost_ = true;
+    publisher_.OnCatalogLost();
+    return;
+  }
+  std::vector<CatalogFact> facts;
+  facts.reserve(entries->size());
+  for (const consul::ServiceEntry& entry : *entries) facts.push_back({entry.node, entry.id, entry.IsServed()});
+  arbiter_.OnCatalog(std::move(facts));
+  publisher_.OnCatalog(*std::move(entries));
+  if (std::exchange(catalog_lost_, false)) publisher_.OnCatalogBack(now);
+}
+
+std::vector<Publisher::Call> Group::Decide(const std::string& group_name, const std::string& utc, TimePoint now) {
+  verdicts_ = arbiter_.Decide(now);
+  for (std::size_t i = 0; i < instances_.size(); ++i) {
+    if (verdicts_[i].take) verdicts_[i].take->since = utc;
+    Publisher::Facts facts;
+    facts.service_id = instances_[i].service_id;
+    facts.node = instances_[i].node;
+    facts.address = instances_[i].address;
+    facts.port = instances_[i].port;
+    facts.group = group_name;
+    facts.run_id = servers_[i].run_id;
+    facts.redis_version = servers_[i].redis_version;
+    publisher_.OnVerdict(i, verdicts_[i], facts);
+  }
+  return publisher_.Next(now);
+}
+
+void Group::OnDone(const Publisher::Call& call, const consul::Result<std::uint64_t>& result, TimePoint now) {
+  if (result) {
+    const auto* transaction = std::get_if<Publisher::Transaction>(&call.what);
+    if (transaction != nullptr && transaction->claim) {
+      AcceptClaim({.claim = transaction->claim, .index = *result, .unreadable = {}});
+    }
+    publisher_.OnDone(call, {}, now);
+  } else {
+    publisher_.OnDone(call, tl::unexpected(result.error()), now);
+  }
+}
+
+}  // namespace rcb::agent

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/arbiter.h"
+#include "agent/publisher.h"
+#include "consul/result.h"
+#include "consul/types.h"
+
+namespace rcb::agent {
+
+/// The brain for one group on one host: what was read goes in, calls to Consul come out. It joins arbiter and publisher
+/// and judges the freshness of what Consul answers. Pure, so that the simulation runs the very code that the daemon
+/// runs.
+class Group {
+ public:
+  Group(const Arbiter::Options& arbiter_options, const Publisher::Options& publisher_options,
+        std::vector<Identity> instances);
+
+  void OnInstance(std::size_t instance, const redis::InstanceState& state);
+  void OnSentinelView(const redis::SentinelView& view, TimePoint now) { arbiter_.OnSentinelView(view, now); }
+  void OnElection(const std::string& sentinel_id, const std::optional<redis::Election>& election) {
+    arbiter_.OnElection(sentinel_id, election);
+  }
+  /// An answer to a read of the claim's key, or its failure.
+  void OnClaim(const consul::Result<consul::KvPair>& pair);
+  /// An answer to a read of the service in the catalog, or its failure.
+  void OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries, TimePoint now);
+
+  /// Weighs everything anew and tells the calls to make now. `group_name` is the master name as far as it is known;
+  /// `utc` stamps a claim that is taken.
+  std::vector<Publisher::Call> Decide(const std::string& group_name, const std::string& utc, TimePoint now);
+
+  /// The result of a call: for a transaction the claim's new index.
+  void OnDone(const Publisher::Call& call, const consul::Result<std::uint64_t>& result, TimePoint now);
+
+  const std::vector<Verdict>& verdicts() const { return verdicts_; }
+  const std::optional<ClaimRecord>& claim() const { return arbiter_.claim(); }
+  std::uint64_t drift_corrected() const { return publisher_.drift_corrected(); }
+
+ private:
+  void AcceptClaim(const ClaimRecord& record);
+
+  std::vector<Identity> instances_;
+  std::vector<redis::ServerInfo> servers_;
+  Arbiter arbiter_;
+  Publisher publisher_;
+  std::vector<Verdict> verdicts_;
+  std::optional<std::uint64_t> claim_index_;
+  bool claim_suspect_ = false;  ///< A read failed since: a lower index may be the truth now (Consul restarted empty).
+  bool catalog_lost_ = false;
+};
+
+}  // namespace rcb::agent
