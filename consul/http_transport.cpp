@@ -188,6 +188,10 @@ class HttpTransport::Impl {
   }
 
  private:
+  struct WatchedSocket {
+    uv_poll_t* poll;
+    int events;  ///< What curl wants to hear of.
+  };
   /// One request in flight.
   struct Transfer {
     RequestId id = 0;
@@ -280,10 +284,11 @@ class HttpTransport::Impl {
         return -1;
       }
       poll->data = impl;
-      found = impl->sockets_.emplace(socket, poll).first;
+      found = impl->sockets_.emplace(socket, WatchedSocket{.poll = poll, .events = 0}).first;
     }
-    const int events = ((what & CURL_POLL_IN) != 0 ? UV_READABLE : 0) | ((what & CURL_POLL_OUT) != 0 ? UV_WRITABLE : 0);
-    uv_poll_start(found->second, events, &Impl::OnSocketReady);
+    found->second.events =
+        ((what & CURL_POLL_IN) != 0 ? UV_READABLE : 0) | ((what & CURL_POLL_OUT) != 0 ? UV_WRITABLE : 0);
+    uv_poll_start(found->second.poll, found->second.events, &Impl::OnSocketReady);
     return 0;
   }
 
@@ -302,11 +307,17 @@ class HttpTransport::Impl {
   static void OnSocketReady(uv_poll_t* poll, int status, int events) {
     uv_os_fd_t socket = -1;
     uv_fileno(reinterpret_cast<uv_handle_t*>(poll), &socket);
+    auto* impl = static_cast<Impl*>(poll->data);
     int ready = 0;
-    if (status < 0) ready |= CURL_CSELECT_ERR;
+    if (status < 0) {
+      // libuv has stopped watching. Told of an error alone, curl would give up without looking: let it read, so that it
+      // finds what the peer still said (a TLS alert) and the error's cause.
+      events = UV_READABLE | UV_WRITABLE;
+      uv_poll_start(poll, impl->sockets_.at(socket).events, &Impl::OnSocketReady);
+    }
     if ((events & UV_READABLE) != 0) ready |= CURL_CSELECT_IN;
     if ((events & UV_WRITABLE) != 0) ready |= CURL_CSELECT_OUT;
-    static_cast<Impl*>(poll->data)->MoveOn(socket, ready);
+    impl->MoveOn(socket, ready);
   }
 
   static void OnDeadline(uv_timer_t* timer) { static_cast<Impl*>(timer->data)->MoveOn(CURL_SOCKET_TIMEOUT, 0); }
@@ -314,7 +325,7 @@ class HttpTransport::Impl {
   void ForgetSocket(curl_socket_t socket) {
     const auto found = sockets_.find(socket);
     if (found == sockets_.end()) return;
-    uv_poll_t* poll = found->second;
+    uv_poll_t* poll = found->second.poll;
     sockets_.erase(found);
     uv_close(reinterpret_cast<uv_handle_t*>(poll),
              [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
@@ -405,7 +416,7 @@ class HttpTransport::Impl {
   Target target_;
   CURLM* multi_;
   uv_timer_t* timer_;  ///< Belongs to libuv once closed, as do the polls: freed in their close callbacks.
-  std::unordered_map<curl_socket_t, uv_poll_t*> sockets_;
+  std::unordered_map<curl_socket_t, WatchedSocket> sockets_;
   std::unordered_map<RequestId, std::unique_ptr<Transfer>> transfers_;
   RequestId last_id_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< Tells MoveOn that a handler destroyed us.

@@ -27,7 +27,7 @@ using std::chrono::milliseconds;
 
 constexpr std::string_view kClientName = "redis-consul-agent";  // In CLIENT LIST.
 constexpr std::size_t kMaxAddresses = 16;                       // Of one name; further ones are not tried.
-constexpr std::size_t kReadChunk = 16 * 1024;
+constexpr std::size_t kReadChunk = 16384;
 constexpr int kMaxReadsPerEvent = 16;         // Then others on the loop have their turn.
 constexpr std::size_t kMaxQuotedError = 200;  // Of a foreign error in a sentence.
 constexpr int kKeepaliveIdleSeconds = 15;     // A subscription is silent: only the kernel can notice

@@ -43,6 +43,7 @@ void DnsProbe::OnTick(std::int64_t now) {
   const std::string question = BuildSrvQuestion(name_, id_);
   if (send(socket_, question.data(), question.size(), 0) < 0) {
     // An earlier datagram's rejection is told at the next call on the socket.
+    meter_.OnSample(now);
     Note(now, errno == ECONNREFUSED ? "!refused" : "!unreachable");
     return;
   }
@@ -54,7 +55,10 @@ void DnsProbe::OnReady(std::int64_t now, short) {
   for (;;) {
     const ssize_t size = recv(socket_, packet.data(), packet.size(), 0);
     if (size < 0) {
-      if (errno == ECONNREFUSED) Note(now, "!refused");
+      if (errno == ECONNREFUSED) {
+        meter_.OnSample(now);
+        Note(now, "!refused");
+      }
       return;
     }
     const std::optional<std::string> answer = ReadSrvAnswer({packet.data(), static_cast<std::size_t>(size)}, id_);

@@ -15,7 +15,7 @@ struct ProbeTarget {
 
 /// What a probe learnt since its last report.
 struct SampleCount {
-  std::int64_t samples = 0;             ///< Answers, of whatever content.
+  std::int64_t samples = 0;             ///< Answers, of whatever content; a refusal is one.
   std::int64_t largest_gap_micros = 0;  ///< Between two answers in a row, the one still awaited included.
 };
 

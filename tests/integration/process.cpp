@@ -58,7 +58,7 @@ Process::Process(const Options& options) {
   if (pid_ < 0 || failed) {
     if (pid_ > 0) waitpid(pid_, nullptr, 0);
     throw std::runtime_error("cannot start " + options.command[0] + ": " + std::strerror(pid_ < 0 ? errno : error) +
-                             " (ctest sets PATH; outside of it, put redis-server and consul there)");
+                             (options.command[0].find('/') == std::string::npos ? " (ctest sets PATH)" : ""));
   }
 }
 

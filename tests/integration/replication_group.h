@@ -51,6 +51,9 @@ class ReplicationGroup {
   /// True when every living Redis but `master` is published as `replica` and passing, and `master` alone as `master`.
   bool IsPublished(const std::string& master);
 
+  /// True when every Sentinel names `master`.
+  bool SentinelsName(const std::string& master);
+
   /// True when every Sentinel names `master` and sees the group at rest (RedisSentinel::SeesGroupAtRest()).
   bool SentinelsAgree(const std::string& master);
 

@@ -44,7 +44,7 @@ struct Client {
   std::unique_ptr<Connection> connection;
 };
 
-void CheckFails(const Endpoint& endpoint, ErrorKind kind, const std::string& words, Credentials credentials = {},
+void CheckFails(const Endpoint& endpoint, ErrorKind kind, const std::string& words, const Credentials& credentials = {},
                 milliseconds timeout = 3000ms) {
   TestLoop loop;
   Client client(loop, {.endpoint = endpoint, .credentials = credentials, .connect_timeout = timeout});

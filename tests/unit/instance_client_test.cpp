@@ -48,12 +48,12 @@ TEST_CASE("InstanceClient: an answering server, its identity and role") {
   CHECK(loop.RunUntil([&] { return watcher.IsRole(Role::kMaster); }));
 }
 
-TEST_CASE("InstanceClient: refused, and back with another run id") {
-  RealServer first;
+TEST_CASE("InstanceClient: a killed server is refused, and what it told last stays") {
+  RealServer server;
   TestLoop loop;
-  Watcher watcher(loop, first.port());
+  Watcher watcher(loop, server.port());
   REQUIRE(loop.RunUntil([&] { return watcher.Is(Health::kAnswering); }));
-  first.Kill();
+  server.Kill();
   REQUIRE(loop.RunUntil([&] { return watcher.Is(Health::kRefused); }));
   CHECK(watcher.client.state().detail.find("refuses connections") != std::string::npos);
   CHECK(watcher.client.state().info);

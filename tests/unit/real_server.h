@@ -142,7 +142,7 @@ class RealServer {
     pid_ = -1;
   }
 
-  /// Sends one inline command on a connection of its own and returns what comes until the server falls silent; empty
+  /// Sends one inline command on a connection of its own and returns its answer; empty
   /// when it cannot be reached.
   std::string Ask(const std::string& command) const {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -154,8 +154,9 @@ class RealServer {
     address.sin_port = htons(port_);
     std::string answer;
     if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
-      const std::string line = command + "\r\nQUIT\r\n";  // QUIT makes the server close behind the answer.
+      const std::string line = command + "\r\n";
       send(fd, line.data(), line.size(), MSG_NOSIGNAL);
+      shutdown(fd, SHUT_WR);  // Then the server closes behind its answer (a Sentinel knows no QUIT).
       char chunk[4096];
       for (ssize_t got; (got = recv(fd, chunk, sizeof(chunk), 0)) > 0;) answer.append(chunk, static_cast<size_t>(got));
     }

@@ -93,7 +93,7 @@ TEST_CASE("During a failover the address counts, and the run id is the old maste
 
 TEST_CASE("A view without name, address or epoch is malformed") {
   const Reply address = Array({"127.0.0.1", "6379"});
-  for (const std::size_t value : {1, 3, 5, 11}) {
+  for (const unsigned value : {1U, 3U, 5U, 11U}) {
     Reply master = kMasterReply;
     master.elements[value].text = "";
     CHECK_FALSE(ParseSentinelMaster("5e17", master, address));
