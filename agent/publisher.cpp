@@ -120,28 +120,37 @@ std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, Ti
                 {Tag::kNone, CheckStatus::kCritical, "confirmed as master, but not published: " + lane.denied});
   }
   if (!catalog_ || !claim_) return std::nullopt;
-  if (const ServiceEntry* own = Find(lane.facts)) return PublishMaster(instance, *own);
-  if (now < lane.settle_until) return std::nullopt;  // Registered a moment ago: its entry is about to show.
-  // The transaction changes an entry that exists. A new one starts where nobody is led to it.
-  return Call{instance, Register{RegistrationFor(lane, {Tag::kNone, CheckStatus::kCritical, {}})},
-              "registered before it is published as master"};
+  const ServiceEntry* own = Find(lane.facts);
+  const bool untold = !lane.registered || own == nullptr;
+  if (untold && now < lane.settle_until) return std::nullopt;  // Registered a moment ago: its entry is about to show.
+  if (untold) {
+    // The transaction changes an entry that exists. A new one starts where nobody is led to it.
+    return Call{instance, Register{RegistrationFor(lane, {Tag::kNone, CheckStatus::kCritical, {}})},
+                "registered before it is published as master"};
+  }
+  const auto& tags = lane.registered->tags;
+  const bool tagged = std::find(tags.begin(), tags.end(), kMasterTag) != tags.end();
+  const bool critical = !lane.told || lane.told->status == CheckStatus::kCritical;
+  if (critical && !tagged && lane.denied.empty()) {
+    return Call{instance, UpdateTtl{CheckId(lane.facts.service_id), lane.wanted->status, lane.wanted->reason},
+                "its check is readied before it is published as master"};
+  }
+  return PublishMaster(instance, *own);
 }
 
 /// Brings the local Consul agent to say `wanted`, one call at a time.
 std::optional<Publisher::Call> Publisher::Tell(std::size_t instance, const Publication& wanted) {
   Lane& lane = lanes_[instance];
-  const std::string& reason = wanted.reason;
-  UpdateTtl update{CheckId(lane.facts.service_id), wanted.status, reason};
-  const bool told = lane.told && lane.told->status == update.status && lane.told->output == update.output;
-  consul::ServiceRegistration registration = RegistrationFor(lane, wanted);
-  if (lane.registered && SameRegistration(*lane.registered, registration)) {
-    if (told) return std::nullopt;
-    return Call{instance, std::move(update), reason};
-  }
-  if (wanted.status == CheckStatus::kCritical && !told && !lane.check_missing) {
-    return Call{instance, std::move(update), reason};
-  }
-  return Call{instance, Register{std::move(registration)}, reason};
+  UpdateTtl update{CheckId(lane.facts.service_id), wanted.status, wanted.reason};
+  const bool same_status = lane.told && lane.told->status == update.status;
+  const bool same_output = same_status && lane.told->output == update.output;
+  Register registration{RegistrationFor(lane, wanted)};
+  const bool registered = lane.registered && SameRegistration(*lane.registered, registration.registration);
+  if (registered && same_output && !lane.output_unpushed) return std::nullopt;
+  const bool gets_worse = wanted.status == CheckStatus::kCritical && !same_status && !lane.check_missing;
+  const bool check_first = gets_worse || (same_status && !same_output) || (registered && !same_status);
+  if (check_first) return Call{instance, std::move(update), wanted.reason};
+  return Call{instance, std::move(registration), wanted.reason};
 }
 
 /// Takes over what the catalog says of the instance, and notices where that is not what the local agent was told.
@@ -151,6 +160,8 @@ void Publisher::ReadCatalog(Lane& lane, TimePoint now) {
   const consul::CatalogCheck* check = own == nullptr ? nullptr : FindCheck(*own);
   lane.shown_as_master = check != nullptr && check->status != "critical" && own->HasTag(kMasterTag);
   if (!lane.registered || !lane.told) return;
+  // A master that the catalog does not show may have been superseded: only a transaction can tell.
+  if (own != nullptr && !lane.shown_as_master && IsServedMaster(*lane.wanted)) return;
   if (own != nullptr && !Drifted(lane, *own)) {
     lane.corrections.Reset();
     return;
@@ -254,16 +265,22 @@ void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
   lane.backoff.Reset();
   lane.retry_at = now;
   if (const auto* registration = std::get_if<Register>(&call.what)) {
+    // A check that was new has the registration's status and no output; one that was known kept what it was told.
+    if (!lane.registered) lane.told.reset();
     lane.registered = registration->registration;
-    lane.told.reset();  // Consul may have restored an older TTL update.
     lane.check_missing = false;
+    lane.output_unpushed = false;
     lane.settle_until = now + kSettle;
   } else if (const auto* update = std::get_if<UpdateTtl>(&call.what)) {
     const bool changed = !lane.told || lane.told->status != update->status;
+    lane.output_unpushed |= !changed && lane.told->output != update->output;
     lane.told = *update;
     // Twice missed, the third still comes in time.
     lane.heartbeat_at = now + options_.ttl / 3;
-    if (changed) lane.settle_until = now + kSettle;
+    if (changed) {
+      lane.output_unpushed = false;
+      lane.settle_until = now + kSettle;
+    }
     if (update->status == CheckStatus::kCritical) lane.shown_as_master = false;
   } else if (std::holds_alternative<WriteClaim>(call.what)) {
     rewrite_.reset();

@@ -18,13 +18,16 @@ namespace rcb::agent {
 /// Turns verdicts into calls to Consul, one at a time for each instance, and compares what the catalog holds with what
 /// was meant. Pure: the watcher carries the calls out and brings the results back.
 ///
-/// The rules it keeps:
+/// The rules it keeps, and the habits of Consul (agent/local, agent/agent.go; seen on 1.8.7) that make them:
 /// - The catalog comes to show an instance as a served master only by a transaction that is conditional on the claim.
 /// The
 ///   local Consul agent, whose word is unconditional, is told right afterwards.
-/// - What gets worse is told to the check first and to the registration second: registering a service again restores
-/// the
-///   check's last TTL update (Consul agent/agent.go addCheck, seen on 1.8.7), which must not be a better one.
+/// - Registering a service again leaves the status and output of a check that is known as they are, and a changed
+/// status
+///   pushes the whole service as the local agent knows it. So what gets worse is told to the check first and to the
+///   registration second; what gets better the other way round; and a check must not be critical locally when a
+///   transaction makes it passing, or the next push would undo that for a moment.
+/// - A new output alone is pushed after minutes. A registration behind it carries it at once.
 class Publisher {
  public:
   struct Options {
@@ -106,6 +109,7 @@ class Publisher {
     bool shown_as_master = false;  ///< The catalog's word, or what our last call made of it.
     std::string denied;            ///< Consul refused the takeover: why.
     bool check_missing = false;    ///< The local Consul agent does not know the check: register first.
+    bool output_unpushed = false;  ///< The check's new output waits for a registration to carry it.
     bool in_flight = false;
     TimePoint heartbeat_at{};
     TimePoint retry_at{};

@@ -70,17 +70,27 @@ struct Bench {
 
   void ExpectNothing() { CHECK(publisher.Next(now).empty()); }
 
-  /// Brings it to rest as a published master that holds the claim at index 9.
-  void BecomeMaster() {
+  /// Brings it to rest as a published replica; another instance holds the claim at index 8.
+  void BecomeReplica() {
+    Wants(kReplica);
+    Expect<Publisher::Register>();
+    Expect<Publisher::UpdateTtl>();
+    ExpectNothing();
     publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing")});
     Claimed(8);
+  }
+
+  /// Brings it to rest as a published master that holds the claim at index 9.
+  void BecomeMaster() {
+    BecomeReplica();
     Wants(kMaster, Claim{});
     Expect<Publisher::Transaction>();
     Wants(kMaster);
     Claimed(9);
     publisher.OnCatalog({Entry("redis-h-7001", "master", "passing")});
-    Expect<Publisher::Register>();
+    // The status stays: the new output travels with the registration.
     Expect<Publisher::UpdateTtl>();
+    Expect<Publisher::Register>();
     ExpectNothing();
   }
 
@@ -117,6 +127,8 @@ TEST_CASE("Publisher: a new instance becomes master by a transaction on its own 
   CHECK(first.registration.check.status == CheckStatus::kCritical);
   bench.ExpectNothing();  // The catalog does not show it yet.
   bench.publisher.OnCatalog({Entry("redis-h-7001", "", "critical")});
+  // A check that stays critical locally would undo the transaction with the next push.
+  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kPassing);
   const auto transaction = bench.Expect<Publisher::Transaction>();
   REQUIRE(transaction.operations.size() == 3);
   const auto& cas = std::get<consul::TxnKvCas>(transaction.operations[0]);
@@ -126,15 +138,14 @@ TEST_CASE("Publisher: a new instance becomes master by a transaction on its own 
   CHECK(std::get<consul::TxnCheckSet>(transaction.operations[2]).check.status == "passing");
   bench.Wants(kMaster);
   CHECK(bench.Expect<Publisher::Register>().registration.tags == std::vector<std::string>{"master"});
-  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kPassing);
   bench.ExpectNothing();
 }
 
 TEST_CASE("Publisher: a takeover strips every other master in the same transaction") {
   Bench bench;
+  bench.BecomeReplica();
   bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing"), Entry("redis-h-7002", "master", "critical"),
                              Entry("redis-h-7003", "replica", "passing")});
-  bench.Claimed(8);
   bench.Wants(kMaster, Claim{});
   const auto transaction = bench.Expect<Publisher::Transaction>();
   REQUIRE(transaction.operations.size() == 5);
@@ -151,10 +162,10 @@ TEST_CASE("Publisher: a takeover strips every other master in the same transacti
 
 TEST_CASE("Publisher: a transaction never exceeds what Consul takes") {
   Bench bench;
+  bench.BecomeReplica();
   std::vector<consul::ServiceEntry> entries{Entry("redis-h-7001", "replica", "passing")};
   for (int i = 0; i < 100; ++i) entries.push_back(Entry("other-" + std::to_string(i), "master", "passing"));
   bench.publisher.OnCatalog(entries);
-  bench.Claimed(8);
   bench.Wants(kMaster, Claim{});
   CHECK(bench.Expect<Publisher::Transaction>().operations.size() <= consul::kMaxTxnOperations);
 }
@@ -165,7 +176,17 @@ TEST_CASE("Publisher: what gets worse is told to the check before the registrati
   bench.Wants(kWithheld);
   CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
   CHECK(bench.Expect<Publisher::Register>().registration.tags.empty());
-  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
+  bench.ExpectNothing();
+}
+
+TEST_CASE("Publisher: a new output alone is carried by a registration") {
+  Bench bench;
+  bench.BecomeReplica();
+  Publication other = kReplica;
+  other.reason = "replica of another master";
+  bench.Wants(other);
+  CHECK(bench.Expect<Publisher::UpdateTtl>().output == other.reason);
+  bench.Expect<Publisher::Register>();
   bench.ExpectNothing();
 }
 
@@ -187,8 +208,7 @@ TEST_CASE("Publisher: a master that comes back is shown by a transaction that th
 
 TEST_CASE("Publisher: a conflict is tried again soon, but not at once") {
   Bench bench;
-  bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing")});
-  bench.Claimed(8);
+  bench.BecomeReplica();
   bench.Wants(kMaster, Claim{});
   bench.Expect<Publisher::Transaction>(consul::Fail(consul::ErrorKind::kConflict, "index 9"));
   bench.ExpectNothing();
@@ -199,16 +219,15 @@ TEST_CASE("Publisher: a conflict is tried again soon, but not at once") {
 
 TEST_CASE("Publisher: a takeover that Consul denies is not published, and says so") {
   Bench bench;
-  bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing")});
-  bench.Claimed(8);
+  bench.BecomeReplica();
   bench.Wants(kMaster, Claim{});
   bench.Expect<Publisher::Transaction>(consul::Fail(consul::ErrorKind::kDenied, "key write"));
   const auto update = bench.Expect<Publisher::UpdateTtl>();
   CHECK(update.status == CheckStatus::kCritical);
   CHECK(update.output.find("key write") != std::string::npos);
   CHECK(bench.Expect<Publisher::Register>().registration.tags.empty());
-  bench.Expect<Publisher::UpdateTtl>();
   bench.ExpectNothing();
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "", "critical")});
   bench.now += 5s;
   bench.Expect<Publisher::Transaction>();  // Perhaps it was mended.
 }
