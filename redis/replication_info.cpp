@@ -31,8 +31,8 @@ bool NamesReplica(std::string_view name) {
   return name.starts_with(kPrefix) && ParseNumber<std::uint32_t>(name.substr(kPrefix.size())).has_value();
 }
 
-/// "ip=10.0.0.1,port=6379,state=online,offset=14,lag=0[,type=replica]" (src/server.c, the same since 2.8; `type` since
-/// Redis 8 and Valkey 8). Nothing when it has no address.
+/// "ip=10.0.0.1,port=6379,state=online,offset=14,lag=0[,type=replica]" (src/redis.c of 2.8, src/server.c since; `type`
+/// in Valkey 8). Nothing when it has no address.
 std::optional<ConnectedReplica> ParseReplica(std::string_view text) {
   ConnectedReplica replica;
   std::string_view host;
@@ -112,7 +112,7 @@ Result<ServerInfo> ParseServerInfo(std::string_view body) {
     if (name == "run_id") info.run_id = value;
     if (name == "redis_version") info.redis_version = value;
     if (name == "valkey_version") valkey_version = value;
-    // Valkey 8 calls it server_mode unless extended-redis-compatibility is set.
+    // Valkey 8 calls it server_mode.
     if (name == "redis_mode" || name == "server_mode") info.mode = value;
     if (name == "tcp_port") info.tcp_port = ParseNumber<std::uint16_t>(value).value_or(0);
   });
