@@ -10,6 +10,14 @@ namespace {
 using consul::CheckStatus;
 using redis::Health;
 using redis::Role;
+using std::chrono::milliseconds;
+
+/// Bounds of the default lease: shorter, and a slow read would fence; longer, and Sentinel would be done before.
+constexpr milliseconds kLeastLease{3000};
+constexpr milliseconds kMostLease{10000};
+/// How long the former holder of a claim that vanished has the first word. Its agent reads the key as often as we do,
+/// so this covers a restart of that agent.
+constexpr milliseconds kReclaimWait{10000};
 
 Verdict Say(Tag tag, CheckStatus status, std::string reason) {
   Verdict verdict;
@@ -35,12 +43,14 @@ Arbiter::Arbiter(const Options& options, std::vector<Identity> instances)
       instances_(std::move(instances)),
       states_(instances_.size()),
       published_(instances_.size()),
-      sentinel_heard_(options.sentinels_configured) {}
+      sentinel_heard_(options.sentinels_configured),
+      named_at_(instances_.size()) {}
 
 void Arbiter::OnInstance(std::size_t instance, const redis::InstanceState& state) { states_[instance] = state; }
 
 void Arbiter::OnSentinelView(const redis::SentinelView& view, TimePoint now) {
   views_[view.sentinel_id] = {view, now};
+  if (view.down_after.count() > 0) down_after_ = view.down_after;
   sentinel_heard_ = true;
 }
 
@@ -52,13 +62,22 @@ void Arbiter::OnElection(const std::string& sentinel_id, const std::optional<red
   }
 }
 
-void Arbiter::OnClaim(const ClaimRecord& record) { claim_ = record; }
+void Arbiter::OnClaim(const ClaimRecord& record, TimePoint now) {
+  const bool absent = record.index == 0;
+  if (absent && (!claim_ || claim_->index != 0)) claim_lost_at_ = now;
+  if (record.claim) last_claim_ = record.claim;
+  claim_ = record;
+  claim_read_at_ = now;
+}
 
 void Arbiter::OnCatalog(std::vector<CatalogFact> facts) { catalog_ = std::move(facts); }
 
+bool Arbiter::IsHolder(const Claim& claim, std::size_t instance) const {
+  return claim.service_id == instances_[instance].service_id && claim.node == instances_[instance].node;
+}
+
 bool Arbiter::HoldsClaim(std::size_t instance) const {
-  return claim_ && claim_->claim && claim_->claim->service_id == instances_[instance].service_id &&
-         claim_->claim->node == instances_[instance].node;
+  return claim_ && claim_->claim && IsHolder(*claim_->claim, instance);
 }
 
 bool Arbiter::HolderIsServed() const {
@@ -75,6 +94,7 @@ std::vector<Verdict> Arbiter::Decide(TimePoint now) {
   std::vector<Verdict> verdicts;
   verdicts.reserve(instances_.size());
   for (std::size_t i = 0; i < instances_.size(); ++i) {
+    if (AskSentinels(i, now).majority_names_it) named_at_[i] = now;
     verdicts.push_back(Judge(i, now));
     // A takeover is published only once its transaction is through, which shows as a claim that is held.
     if (verdicts[i].publication && (!verdicts[i].take || HoldsClaim(i))) published_[i] = verdicts[i].publication;
@@ -191,6 +211,7 @@ Verdict Arbiter::JudgeReplica(std::size_t instance, TimePoint now) const {
   if (HoldsClaim(instance) && claim_->claim->state == Claim::State::kHeld) {
     verdict.rewrite = *claim_->claim;
     verdict.rewrite->state = Claim::State::kYielded;
+    verdict.rewrite->follows = upstream;
   }
   return verdict;
 }
@@ -207,7 +228,7 @@ Verdict Arbiter::JudgeMaster(std::size_t instance, TimePoint now) const {
     return Withhold("says master, but the claim in Consul KV cannot be understood: " + claim_->unreadable);
   }
   return *authority_ == Authority::kSentinel ? JudgeMasterBySentinel(instance, now)
-                                             : JudgeMasterByReplication(instance);
+                                             : JudgeMasterByReplication(instance, now);
 }
 
 Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) const {
@@ -237,7 +258,7 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
         (Outranks(Authority::kSentinel, *word.confirmed, *claim) || claim->state == Claim::State::kYielded)) {
       return Take(instance, *word.confirmed, Authority::kSentinel);
     }
-    return Held(instance, claim->epoch, claim->authority);
+    return Held(instance, now);
   }
   if (!word.confirmed) {
     if (claim) return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
@@ -253,21 +274,46 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
   return Take(instance, *word.confirmed, Authority::kSentinel);
 }
 
-Verdict Arbiter::JudgeMasterByReplication(std::size_t instance) const {
+Verdict Arbiter::JudgeMasterByReplication(std::size_t instance, TimePoint now) const {
   const redis::ReplicationInfo& info = *states_[instance].info;
   const std::optional<Claim>& claim = claim_->claim;
-  if (!claim) return Take(instance, 1, Authority::kReplication);
+  if (!claim) return JudgeLostClaim(instance, now);
   if (claim->authority == Authority::kSentinel) {
     return Withhold("says master, but the claim is Sentinel's and authority is set to replication");
   }
   if (HoldsClaim(instance)) {
+    if (!claim->replid.empty() && !Descends(info, claim->replid)) return JudgeUnrelatedDataSet(*claim);
     if (claim->state == Claim::State::kYielded) return Take(instance, claim->epoch + 1, Authority::kReplication);
-    return Held(instance, claim->epoch, claim->authority);
+    return Held(instance, now);
   }
-  if (Descends(info, claim->replid) && (claim->state == Claim::State::kYielded || !HolderIsServed())) {
+  const bool yielded = claim->state == Claim::State::kYielded;
+  const auto successor = redis::ParseEndpoint(claim->follows, 0);
+  const bool descends = Descends(info, claim->replid);
+  if ((yielded && (descends || (successor && IsNamed(instance, *successor, {})))) || (descends && !HolderIsServed())) {
     return Take(instance, claim->epoch + 1, Authority::kReplication);
   }
   return Withhold("says master, but the claim is held by " + HolderName(*claim) + AtEpoch(claim->epoch));
+}
+
+/// The key is not there: it never was, an operator released it, or Consul restarted empty. In the last case the former
+/// holder has the first word, or unrelated masters would race for the name.
+Verdict Arbiter::JudgeLostClaim(std::size_t instance, TimePoint now) const {
+  if (!last_claim_) return Take(instance, 1, Authority::kReplication);
+  if (IsHolder(*last_claim_, instance)) return Take(instance, last_claim_->epoch, Authority::kReplication);
+  if (now - claim_lost_at_ < kReclaimWait) {
+    return Withhold("says master, but the claim vanished and " + HolderName(*last_claim_) + " may write it again");
+  }
+  return Take(instance, last_claim_->epoch + 1, Authority::kReplication);
+}
+
+/// Without Sentinel the replication id is the only witness of identity. An unrelated one is not written into the claim,
+/// where it would pass for the truth.
+Verdict Arbiter::JudgeUnrelatedDataSet(const Claim& claim) const {
+  if (options_.withhold_on_dataset_loss) {
+    return Withhold("says master, but with an unrelated data set: it was restarted empty or replaced");
+  }
+  return Say(Tag::kMaster, CheckStatus::kWarning,
+             "master" + AtEpoch(claim.epoch) + ", but with an unrelated data set: it was restarted empty or replaced");
 }
 
 Verdict Arbiter::Down(std::size_t instance, std::string reason) const {
@@ -281,23 +327,25 @@ Verdict Arbiter::Down(std::size_t instance, std::string reason) const {
   return Say(tag, CheckStatus::kCritical, std::move(reason));
 }
 
-Verdict Arbiter::Held(std::size_t instance, std::uint64_t epoch, Authority authority) const {
-  Verdict verdict = Say(Tag::kMaster, CheckStatus::kPassing,
-                        "master" + AtEpoch(epoch) + ", confirmed by " + std::string(ToString(authority)));
+Verdict Arbiter::Held(std::size_t instance, TimePoint now) const {
   const Claim& claim = *claim_->claim;
-  const redis::ReplicationInfo& info = *states_[instance].info;
-  // Without Sentinel the replication id is the only witness of identity: an unrelated one is reported, and not written
-  // into the claim, where it would pass for the truth.
-  if (authority == Authority::kReplication && !claim.replid.empty() && !Descends(info, claim.replid)) {
-    verdict.publication->status = CheckStatus::kWarning;
-    verdict.publication->reason =
-        "master" + AtEpoch(epoch) + ", but with an unrelated data set: it was restarted empty or replaced";
-    return verdict;
+  if (LeaseExpired(instance, now)) {
+    return Say(Tag::kMaster, CheckStatus::kCritical,
+               "says master, but is cut off from Consul's servers and from most Sentinels: fenced");
   }
-  Claim current = ClaimFor(instance, epoch, authority);
+  Verdict verdict = Say(Tag::kMaster, CheckStatus::kPassing,
+                        "master" + AtEpoch(claim.epoch) + ", confirmed by " + std::string(ToString(claim.authority)));
+  Claim current = ClaimFor(instance, claim.epoch, claim.authority);
   current.since = claim.since;
   if (current != claim) verdict.rewrite = current;
   return verdict;
+}
+
+/// DESIGN section 5, "Fencing itself": what a partition hides from this host may have happened.
+bool Arbiter::LeaseExpired(std::size_t instance, TimePoint now) const {
+  const auto by_sentinel = down_after_.count() > 0 ? down_after_ * 4 / 5 : kMostLease;
+  const auto lease = options_.lease.value_or(std::clamp<milliseconds>(by_sentinel, kLeastLease, kMostLease));
+  return now - std::max(claim_read_at_, named_at_[instance]) > lease;
 }
 
 Verdict Arbiter::Take(std::size_t instance, std::uint64_t epoch, Authority authority) const {
@@ -319,6 +367,7 @@ Claim Arbiter::ClaimFor(std::size_t instance, std::uint64_t epoch, Authority aut
                .port = identity.port,
                .run_id = state.server.run_id,
                .replid = state.info->replid,
+               .follows = {},
                .since = {}};
 }
 

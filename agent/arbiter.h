@@ -73,6 +73,12 @@ class Arbiter {
     std::chrono::milliseconds link_down_bound{30000};
     /// A script may block a server for so long before it counts as down.
     std::chrono::milliseconds busy_bound{10000};
+    /// A holder that had neither a read of the claim nor a majority of Sentinels naming it for so long fences itself.
+    /// Absent: 0.8 of Sentinel's down-after, between 3 s and 10 s.
+    std::optional<std::chrono::milliseconds> lease;
+    /// What becomes of a holder that returns with an unrelated data set, under authority replication: withheld, or
+    /// published with a warning.
+    bool withhold_on_dataset_loss = false;
   };
 
   Arbiter(const Options& options, std::vector<Identity> instances);
@@ -82,7 +88,7 @@ class Arbiter {
   /// An election that Sentinel told of, or nullopt when it is over or that Sentinel was lost.
   void OnElection(const std::string& sentinel_id, const std::optional<redis::Election>& election);
   /// A successful read of the claim.
-  void OnClaim(const ClaimRecord& record);
+  void OnClaim(const ClaimRecord& record, TimePoint now);
   void OnCatalog(std::vector<CatalogFact> facts);
 
   /// One verdict for each instance, in the order given at construction.
@@ -115,12 +121,16 @@ class Arbiter {
   Verdict JudgeReplica(std::size_t instance, TimePoint now) const;
   Verdict JudgeMaster(std::size_t instance, TimePoint now) const;
   Verdict JudgeMasterBySentinel(std::size_t instance, TimePoint now) const;
-  Verdict JudgeMasterByReplication(std::size_t instance) const;
+  Verdict JudgeMasterByReplication(std::size_t instance, TimePoint now) const;
+  Verdict JudgeLostClaim(std::size_t instance, TimePoint now) const;
+  Verdict JudgeUnrelatedDataSet(const Claim& claim) const;
   Verdict Down(std::size_t instance, std::string reason) const;
-  Verdict Held(std::size_t instance, std::uint64_t epoch, Authority authority) const;
+  Verdict Held(std::size_t instance, TimePoint now) const;
+  bool LeaseExpired(std::size_t instance, TimePoint now) const;
   Verdict Take(std::size_t instance, std::uint64_t epoch, Authority authority) const;
   Claim ClaimFor(std::size_t instance, std::uint64_t epoch, Authority authority) const;
   bool HolderIsServed() const;
+  bool IsHolder(const Claim& claim, std::size_t instance) const;
 
   Options options_;
   std::vector<Identity> instances_;
@@ -129,7 +139,12 @@ class Arbiter {
   std::map<std::string, TimedView> views_;             ///< By Sentinel.
   std::map<std::string, redis::Election> elections_;   ///< By Sentinel.
   bool sentinel_heard_ = false;
+  std::chrono::milliseconds down_after_{0};  ///< Sentinel's, as last told; 0: not told.
   std::optional<ClaimRecord> claim_;
+  TimePoint claim_read_at_{};
+  std::optional<Claim> last_claim_;  ///< The last one that was understood: it outlives a key that vanished.
+  TimePoint claim_lost_at_{};        ///< When the key was first read as absent.
+  std::vector<TimePoint> named_at_;  ///< When a majority of Sentinels last named the instance.
   std::optional<std::vector<CatalogFact>> catalog_;
   std::optional<Authority> authority_;
 };

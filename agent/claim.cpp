@@ -42,6 +42,7 @@ std::string EncodeClaim(const Claim& claim) {
       {"port", claim.port},
       {"run_id", claim.run_id},
       {"replid", claim.replid},
+      {"follows", claim.follows},
       {"since", claim.since},
   };
   return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
@@ -81,6 +82,7 @@ tl::expected<Claim, std::string> DecodeClaim(std::string_view value) {
   }
   claim.run_id = TextOr(object, "run_id");
   claim.replid = TextOr(object, "replid");
+  claim.follows = TextOr(object, "follows");
   claim.since = TextOr(object, "since");
   return claim;
 }

@@ -30,7 +30,10 @@ struct Claim {
   std::uint16_t port = 0;
   std::string run_id;  ///< Of the holder's process: another one means that it was restarted since.
   std::string replid;  ///< Its replication id, for lineage; empty before Redis 4.0.
-  std::string since;   ///< UTC time of the takeover, for people; never used in a decision.
+  /// For a yielded claim: the server that the former holder follows now, as host:port; its successor before Redis 4.0,
+  /// which has no replication ids.
+  std::string follows;
+  std::string since;  ///< UTC time of the takeover, for people; never used in a decision.
 
   bool operator==(const Claim&) const = default;
 };

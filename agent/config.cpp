@@ -232,6 +232,21 @@ const Key kKeys[] = {
        c.hang_after = hang_after;
        return {};
      }},
+    // The claim is read once a second: a shorter lease would expire between two reads.
+    {"lease", "",
+     [](Config& c, const Json& v) -> Status {
+       milliseconds lease{};
+       if (auto status = SetDuration(lease, v, milliseconds(2000), milliseconds(3600000)); !status) return status;
+       c.lease = lease;
+       return {};
+     }},
+    {"on_dataset_loss", "",
+     [](Config& c, const Json& v) -> Status {
+       const std::string text = v.is_string() ? v.get<std::string>() : "";
+       if (text != "warn" && text != "withhold") return Error("expected \"warn\" or \"withhold\"");
+       c.withhold_on_dataset_loss = text == "withhold";
+       return {};
+     }},
     // Three heartbeats fit into a TTL; below 1 s a busy machine would miss them.
     {"ttl", "",
      [](Config& c, const Json& v) { return SetDuration(c.ttl, v, milliseconds(1000), milliseconds(600000)); }},
@@ -414,6 +429,8 @@ std::string DescribeConfig(const Config& config) {
       {"consul_namespace", config.consul.name_space},
       {"poll_interval", Milliseconds(config.poll_interval)},
       {"hang_after", config.hang_after ? Json(Milliseconds(*config.hang_after)) : Json(nullptr)},
+      {"lease", config.lease ? Json(Milliseconds(*config.lease)) : Json(nullptr)},
+      {"on_dataset_loss", config.withhold_on_dataset_loss ? "withhold" : "warn"},
       {"ttl", Milliseconds(config.ttl)},
       {"deregister_critical_service_after", Milliseconds(config.deregister_critical_service_after)},
       {"log_level", config.log_level},

@@ -29,6 +29,8 @@ struct Config {
   consul::HttpTransport::Options consul;
   std::chrono::milliseconds poll_interval{200};         ///< One INFO on a loopback costs 0.1 ms.
   std::optional<std::chrono::milliseconds> hang_after;  ///< Absent: Sentinel's down-after, else 5 s.
+  std::optional<std::chrono::milliseconds> lease;       ///< Absent: from Sentinel's down-after, see Arbiter.
+  bool withhold_on_dataset_loss = false;                ///< on_dataset_loss.
   std::chrono::milliseconds ttl{10000};                 ///< Long enough for a restart of the agent.
   std::chrono::seconds deregister_critical_service_after{std::chrono::hours(24)};
   std::string log_level = "info";

@@ -30,7 +30,7 @@ void Group::OnInstance(std::size_t instance, const redis::InstanceState& state) 
   arbiter_.OnInstance(instance, state);
 }
 
-void Group::OnClaim(const consul::Result<consul::KvPair>& pair) {
+void Group::OnClaim(const consul::Result<consul::KvPair>& pair, TimePoint now) {
   if (!pair) {
     claim_suspect_ = true;
     return;
@@ -39,12 +39,12 @@ void Group::OnClaim(const consul::Result<consul::KvPair>& pair) {
   const bool older = claim_index_ && pair->modify_index != 0 && pair->modify_index < *claim_index_;
   if (older && !claim_suspect_) return;
   claim_suspect_ = false;
-  AcceptClaim(RecordOf(*pair));
+  AcceptClaim(RecordOf(*pair), now);
 }
 
-void Group::AcceptClaim(const ClaimRecord& record) {
+void Group::AcceptClaim(const ClaimRecord& record, TimePoint now) {
   claim_index_ = record.index;
-  arbiter_.OnClaim(record);
+  arbiter_.OnClaim(record, now);
   publisher_.OnClaim(record);
 }
 
@@ -83,7 +83,7 @@ void Group::OnDone(const Publisher::Call& call, const consul::Result<std::uint64
   if (result) {
     const auto* transaction = std::get_if<Publisher::Transaction>(&call.what);
     if (transaction != nullptr && transaction->claim) {
-      AcceptClaim({.claim = transaction->claim, .index = *result, .unreadable = {}});
+      AcceptClaim({.claim = transaction->claim, .index = *result, .unreadable = {}}, now);
     }
     publisher_.OnDone(call, {}, now);
   } else {

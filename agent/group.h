@@ -26,7 +26,7 @@ class Group {
     arbiter_.OnElection(sentinel_id, election);
   }
   /// An answer to a read of the claim's key, or its failure.
-  void OnClaim(const consul::Result<consul::KvPair>& pair);
+  void OnClaim(const consul::Result<consul::KvPair>& pair, TimePoint now);
   /// An answer to a read of the service in the catalog, or its failure.
   void OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries, TimePoint now);
 
@@ -42,7 +42,7 @@ class Group {
   std::uint64_t drift_corrected() const { return publisher_.drift_corrected(); }
 
  private:
-  void AcceptClaim(const ClaimRecord& record);
+  void AcceptClaim(const ClaimRecord& record, TimePoint now);
 
   std::vector<Identity> instances_;
   std::vector<redis::ServerInfo> servers_;

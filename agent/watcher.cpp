@@ -16,8 +16,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-/// Blocking queries are renewed at this pace: each answer proves that Consul's servers can be read.
-constexpr milliseconds kWatchWait{60000};
+/// The claim is read again at this pace when nothing changes: each answer proves that Consul's servers can be read,
+/// which keeps the lease (3 s at least).
+constexpr milliseconds kClaimWait{1000};
+constexpr milliseconds kCatalogWait{60000};
 /// A Sentinel that was only heard of and is gone for so long is not tried any more; a hello brings it back.
 constexpr seconds kForgetSentinelAfter{60};
 /// More Sentinels than anybody runs for one group: forged hellos must not make us open connections without end.
@@ -110,6 +112,8 @@ void Watcher::OnNode(const consul::AgentSelf& self) {
   Arbiter::Options options;
   options.authority = config_.authority;
   options.sentinels_configured = !config_.sentinels.empty();
+  options.lease = config_.lease;
+  options.withhold_on_dataset_loss = config_.withhold_on_dataset_loss;
   Publisher::Options publisher_options;
   publisher_options.service = config_.service;
   publisher_options.claim_key = claim_key_;
@@ -120,9 +124,9 @@ void Watcher::OnNode(const consul::AgentSelf& self) {
   group_ = std::make_unique<Group>(options, publisher_options, std::move(identities));
   for (std::size_t i = 0; i < instances_.size(); ++i) group_->OnInstance(i, instances_[i]->state());
   claim_watch_ =
-      client_->WatchKv(claim_key_, kWatchWait, [this](const consul::Result<consul::KvPair>& pair) { OnClaim(pair); });
+      client_->WatchKv(claim_key_, kClaimWait, [this](const consul::Result<consul::KvPair>& pair) { OnClaim(pair); });
   catalog_watch_ = client_->WatchService(
-      config_.service, kWatchWait,
+      config_.service, kCatalogWait,
       [this](consul::Result<std::vector<consul::ServiceEntry>> entries) { OnCatalog(std::move(entries)); });
 }
 
@@ -242,7 +246,7 @@ void Watcher::ForgetLostSentinels(TimePoint now) {
 
 void Watcher::OnClaim(const consul::Result<consul::KvPair>& pair) {
   ReportConsul("key " + claim_key_, pair ? std::nullopt : std::optional(pair.error()));
-  group_->OnClaim(pair);
+  group_->OnClaim(pair, Now());
   Reconsider();
 }
 

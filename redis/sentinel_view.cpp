@@ -77,12 +77,14 @@ Result<SentinelView> ParseSentinelMaster(const std::string& sentinel_id, const R
   view.sentinel_id = sentinel_id;
   view.master_name = Get(fields, "name");
   view.master = *current;
-  if (*known_as == *current) view.master_run_id = Get(fields, "runid");
   view.config_epoch = *config_epoch;
   view.direct = true;
-  const std::string_view flags = Get(fields, "flags");
-  view.master_down = HasFlag(flags, "s_down") || HasFlag(flags, "o_down");
-  view.failover_in_progress = HasFlag(flags, "failover_in_progress");
+  if (*known_as == *current) {  // Else all the rest is about the old master.
+    const std::string_view flags = Get(fields, "flags");
+    view.master_run_id = Get(fields, "runid");
+    view.master_down = HasFlag(flags, "s_down") || HasFlag(flags, "o_down");
+    view.failover_in_progress = HasFlag(flags, "failover_in_progress");
+  }
   view.quorum = ParseNumber<std::uint32_t>(Get(fields, "quorum")).value_or(0);
   view.other_sentinels = ParseNumber<std::uint32_t>(Get(fields, "num-other-sentinels")).value_or(0);
   // 32 bits: a longer time than any operator means would overflow sums of time points.

@@ -21,8 +21,10 @@ struct SentinelView {
   std::uint64_t config_epoch = 0;
   // Told by a direct connection only:
   bool direct = false;
-  bool master_down = false;           ///< flags hold s_down or o_down.
-  bool failover_in_progress = false;  ///< flags hold failover_in_progress.
+  bool master_down = false;  ///< flags hold s_down or o_down.
+  /// A failover away from `master` is under way. Not told any more once the successor is promoted and named, though the
+  /// leader's flag stays until the other replicas follow (up to failover-timeout).
+  bool failover_in_progress = false;
   std::uint32_t quorum = 0;
   std::uint32_t other_sentinels = 0;        ///< How many besides this one it knows.
   std::chrono::milliseconds down_after{0};  ///< 0: not told.

@@ -22,7 +22,7 @@ using namespace std::chrono_literals;
 namespace {
 
 /// An agent is given this long to complain, and to complain again though it should not.
-constexpr auto kPatience = 6s;
+constexpr auto kPatience = 4s;
 
 bool AnyMentions(const std::vector<std::string>& lines, const std::string& text) {
   return std::any_of(lines.begin(), lines.end(),

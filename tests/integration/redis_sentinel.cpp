@@ -27,8 +27,8 @@ void RedisSentinel::Start() {
 }
 
 bool RedisSentinel::SeesGroupAtRest(std::uint16_t master_port) const {
-  if (MasterField("port") != std::to_string(master_port) || MasterField("flags") != "master" ||
-      MasterField("num-slaves") != "2" || MasterField("num-other-sentinels") != "2") {
+  if (!Names(master_port) || MasterField("flags") != "master" || MasterField("num-slaves") != "2" ||
+      MasterField("num-other-sentinels") != "2") {
     return false;
   }
   // A replica that last said master is converted within seconds, even when it has been promoted meanwhile.

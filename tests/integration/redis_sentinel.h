@@ -34,6 +34,9 @@ class RedisSentinel {
   Process& process() { return *process_; }
   std::string Command(const std::vector<std::string>& command) const { return RedisCommand(port_, command); }
 
+  /// True when it names `master_port` as the group's master.
+  bool Names(std::uint16_t master_port) const { return MasterField("port") == std::to_string(master_port); }
+
   /// True when it names `master_port`, knows two other Sentinels and two healthy replicas that it has heard say slave,
   /// and neither a failover nor a conversion is due from it.
   bool SeesGroupAtRest(std::uint16_t master_port) const;

@@ -86,9 +86,8 @@ bool ReplicationGroup::IsPublished(const std::string& master) {
 }
 
 bool ReplicationGroup::SentinelsName(const std::string& master) {
-  return std::all_of(sentinels_.begin(), sentinels_.end(), [&](const RedisSentinel& sentinel) {
-    return sentinel.MasterField("port") == std::to_string(at(master).port());
-  });
+  return std::all_of(sentinels_.begin(), sentinels_.end(),
+                     [&](const RedisSentinel& sentinel) { return sentinel.Names(at(master).port()); });
 }
 
 bool ReplicationGroup::SentinelsAgree(const std::string& master) {

@@ -67,8 +67,8 @@ struct Bench {
     return claim;
   }
 
-  void Claimed(const Claim& claim) { arbiter.OnClaim({.claim = claim, .index = ++index, .unreadable = {}}); }
-  void NoClaim() { arbiter.OnClaim({}); }
+  void Claimed(const Claim& claim) { arbiter.OnClaim({.claim = claim, .index = ++index, .unreadable = {}}, now); }
+  void NoClaim() { arbiter.OnClaim({}, now); }
 
   TimePoint now{1h};
   std::uint64_t index = 10;
@@ -409,6 +409,108 @@ TEST_CASE("Arbiter: authority replication") {
   }
 }
 
+TEST_CASE("Arbiter: without Sentinel an unrelated data set of the holder is withheld when told so") {
+  Arbiter::Options options;
+  options.authority = Authority::kReplication;
+  options.withhold_on_dataset_loss = true;
+  Bench bench(options);
+  bench.Says(Role::kMaster);
+  Claim own = Bench::ClaimOf(kPort, 3);
+  own.authority = Authority::kReplication;
+  bench.Claimed(own);
+  bench.state.info->replid = "replid-new";
+  CheckWithheld(bench.Decide(), "unrelated data set");
+}
+
+TEST_CASE("Arbiter: before Redis 4.0 a yielding holder names its successor") {
+  Bench bench = WithReplication();
+  bench.Says(Role::kMaster);
+  bench.state.info->replid.clear();
+  Claim other = Bench::ClaimOf(kOtherPort, 3);
+  other.authority = Authority::kReplication;
+  other.state = Claim::State::kYielded;
+  other.replid.clear();
+  other.follows = At(kPort).ToString();
+  bench.Claimed(other);
+  CHECK(bench.Decide().take);
+  other.follows = At(7009).ToString();
+  bench.Claimed(other);
+  CheckWithheld(bench.Decide(), "held by");
+}
+
+TEST_CASE("Arbiter: a claim that vanished is first for its former holder") {
+  Bench bench = WithReplication();
+  bench.Says(Role::kMaster);
+  SUBCASE("who takes it again at its epoch") {
+    Claim own = Bench::ClaimOf(kPort, 3);
+    own.authority = Authority::kReplication;
+    bench.Claimed(own);
+    bench.NoClaim();
+    const Verdict verdict = bench.Decide();
+    REQUIRE(verdict.take);
+    CHECK(verdict.take->epoch == 3);
+  }
+  SUBCASE("others wait, and take it at the next epoch") {
+    Claim other = Bench::ClaimOf(kOtherPort, 3);
+    other.authority = Authority::kReplication;
+    bench.Claimed(other);
+    bench.NoClaim();
+    CheckWithheld(bench.Decide(), "vanished");
+    bench.now += 9s;
+    bench.NoClaim();
+    CheckWithheld(bench.Decide(), "vanished");
+    bench.now += 1s;
+    const Verdict verdict = bench.Decide();
+    REQUIRE(verdict.take);
+    CHECK(verdict.take->epoch == 4);
+  }
+}
+
+TEST_CASE("Arbiter: a holder that is cut off fences itself within the lease") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  bench.Claimed(Bench::ClaimOf(kPort, 5));
+  bench.Decide();
+  bench.now += 10s;
+  CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+  bench.now += 1ms;
+  CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kCritical, "fenced");
+  SUBCASE("a read of the claim lifts it") {
+    bench.Claimed(Bench::ClaimOf(kPort, 5));
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+  }
+  SUBCASE("a majority of Sentinels lifts it: a Consul outage alone changes nothing") {
+    bench.SentinelNames(kPort, 5, "s1");
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kCritical, "fenced");
+    bench.SentinelNames(kPort, 5, "s2");
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+  }
+}
+
+TEST_CASE("Arbiter: the lease follows Sentinel's down-after") {
+  struct Case {
+    std::chrono::milliseconds down_after, lease;
+  };
+  for (const Case& item : {Case{1s, 3s}, Case{5s, 4s}, Case{60s, 10s}}) {
+    CAPTURE(item.down_after.count());
+    Bench bench = WithSentinels();
+    bench.Says(Role::kMaster);
+    redis::SentinelView view;
+    view.sentinel_id = "s1";
+    view.master = At(kPort);
+    view.config_epoch = 5;
+    view.direct = true;
+    view.other_sentinels = 2;
+    view.down_after = item.down_after;
+    bench.arbiter.OnSentinelView(view, bench.now);
+    bench.Claimed(Bench::ClaimOf(kPort, 5));
+    bench.now += item.lease;
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+    bench.now += 1ms;
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kCritical, "fenced");
+  }
+}
+
 TEST_CASE("Arbiter: auto finds the authority out") {
   Bench bench;
   bench.Says(Role::kMaster);
@@ -455,13 +557,13 @@ TEST_CASE("Arbiter: a claim that cannot be understood is left alone") {
   bench.Says(Role::kMaster);
   bench.SentinelNames(kPort, 5);
   SUBCASE("nobody is published anew") {
-    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "it is not a JSON object"});
+    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "it is not a JSON object"}, bench.now);
     CheckWithheld(bench.Decide(), "not a JSON object");
   }
   SUBCASE("who is published stays") {
     bench.Claimed(Bench::ClaimOf(kPort, 5));
     bench.Decide();
-    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "it is not a JSON object"});
+    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "it is not a JSON object"}, bench.now);
     CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
   }
 }

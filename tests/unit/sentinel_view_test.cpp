@@ -80,15 +80,19 @@ TEST_CASE("A Sentinel's view is told by MASTER and the address") {
   CHECK(view->down_after == std::chrono::milliseconds(1000));
 }
 
-TEST_CASE("During a failover the address counts, and the run id is the old master's") {
+TEST_CASE("During a failover the address counts, and flags and run id are the old master's") {
   Reply master = kMasterReply;
   master.elements[9] = Text("master,s_down,o_down,failover_in_progress");
-  const auto view = ParseSentinelMaster("5e17", master, Array({"127.0.0.1", "6380"}));
-  REQUIRE(view);
-  CHECK(view->master == Endpoint{"127.0.0.1", 6380, ""});
-  CHECK(view->master_run_id.empty());
-  CHECK(view->master_down);
-  CHECK(view->failover_in_progress);
+  const auto before = ParseSentinelMaster("5e17", master, Array({"127.0.0.1", "6379"}));
+  REQUIRE(before);
+  CHECK(before->master_down);
+  CHECK(before->failover_in_progress);
+  const auto promoted = ParseSentinelMaster("5e17", master, Array({"127.0.0.1", "6380"}));
+  REQUIRE(promoted);
+  CHECK(promoted->master == Endpoint{"127.0.0.1", 6380, ""});
+  CHECK(promoted->master_run_id.empty());
+  CHECK_FALSE(promoted->master_down);
+  CHECK_FALSE(promoted->failover_in_progress);
 }
 
 TEST_CASE("A view without name, address or epoch is malformed") {
