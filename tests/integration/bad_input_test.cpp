@@ -21,7 +21,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// An agent is given this long to complain, and to complain again though it should not.
+/// An agent is given this long to complain: a server that answers nonsense counts as silent for hang_after (5 s) first.
+constexpr auto kComplaintDeadline = 10s;
+/// And this long to complain again, though it should not.
 constexpr auto kPatience = 4s;
 
 bool AnyMentions(const std::vector<std::string>& lines, const std::string& text) {
@@ -38,7 +40,7 @@ std::string Joined(const std::vector<std::string>& lines) {
 /// Watches an agent with something wrong: exactly one complaint, which mentions each of `words`, however long it lasts;
 /// it keeps running and ends in order.
 void CheckComplainsOnce(BridgeAgent& agent, const std::vector<std::string>& words) {
-  CHECK(WaitUntil([&] { return !agent.Complaints().empty(); }, kPatience));
+  CHECK(WaitUntil([&] { return !agent.Complaints().empty(); }, kComplaintDeadline));
   CHECK(HoldsFor([&] { return agent.process().IsRunning(); }, kPatience));
   const std::vector<std::string> complaints = agent.Complaints();
   INFO(Joined(complaints));

@@ -131,6 +131,17 @@ Micros History::TimeWithoutMaster(const std::string& dns, const Interval& interv
   return total;
 }
 
+Micros History::TimeWithoutAnswer(const std::string& dns) const {
+  constexpr Micros kTimeout = 250'000;  // Of the observer's question: a timeout is told this long after the fact.
+  const auto& answers = Answers(dns);
+  Micros total = 0;
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    if (answers[i].failed)
+      total += kTimeout + (i + 1 < answers.size() ? answers[i + 1].at : last_time_) - answers[i].at;
+  }
+  return total;
+}
+
 std::optional<Micros> History::FirstRole(const std::string& redis, const std::string& role, Micros after) const {
   for (const RoleChange& change : Roles(redis)) {
     if (change.at >= after && change.role == role) return change.at;

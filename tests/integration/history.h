@@ -61,6 +61,9 @@ class History {
   /// How long DNS named nobody within an interval, failed questions included.
   Micros TimeWithoutMaster(const std::string& dns, const Interval& interval) const;
 
+  /// How long DNS did not answer at all, the wait for each timed-out answer included.
+  Micros TimeWithoutAnswer(const std::string& dns) const;
+
   std::optional<Micros> FirstRole(const std::string& redis, const std::string& role, Micros after) const;
   /// The first time that a replica became master.
   std::optional<Micros> FirstPromotion(const std::string& redis, Micros after) const;
