@@ -80,10 +80,10 @@ bool Arbiter::HoldsClaim(std::size_t instance) const {
   return claim_ && claim_->claim && IsHolder(*claim_->claim, instance);
 }
 
-bool Arbiter::HolderIsServed() const {
+bool Arbiter::HolderIsServedAsMaster() const {
   if (!catalog_) return true;  // Unknown is not gone.
   return std::any_of(catalog_->begin(), catalog_->end(), [this](const CatalogFact& fact) {
-    return fact.served && fact.service_id == claim_->claim->service_id && fact.node == claim_->claim->node;
+    return fact.served_as_master && fact.service_id == claim_->claim->service_id && fact.node == claim_->claim->node;
   });
 }
 
@@ -268,7 +268,7 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
   // A Sentinel that was reset starts again at a low epoch: most of them must agree, and nobody may be using the holder.
   const bool wins = !claim || Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
                     (claim->state == Claim::State::kYielded && *word.confirmed == claim->epoch) ||
-                    (word.majority_names_it && !HolderIsServed());
+                    (word.majority_names_it && !HolderIsServedAsMaster());
   if (!wins) return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
   if (word.electing) return Withhold("says master, but Sentinel is choosing its successor");
   return Take(instance, *word.confirmed, Authority::kSentinel);
@@ -282,14 +282,18 @@ Verdict Arbiter::JudgeMasterByReplication(std::size_t instance, TimePoint now) c
     return Withhold("says master, but the claim is Sentinel's and authority is set to replication");
   }
   if (HoldsClaim(instance)) {
-    if (!claim->replid.empty() && !Descends(info, claim->replid)) return JudgeUnrelatedDataSet(*claim);
+    // The same process is the same data set: Redis changes a master's id when its first replica attaches
+    // (src/replication.c createReplicationBacklog; seen on 7.0).
+    const bool restarted = claim->run_id != states_[instance].server.run_id;
+    if (restarted && !claim->replid.empty() && !Descends(info, claim->replid)) return JudgeUnrelatedDataSet(*claim);
     if (claim->state == Claim::State::kYielded) return Take(instance, claim->epoch + 1, Authority::kReplication);
     return Held(instance, now);
   }
   const bool yielded = claim->state == Claim::State::kYielded;
   const auto successor = redis::ParseEndpoint(claim->follows, 0);
   const bool descends = Descends(info, claim->replid);
-  if ((yielded && (descends || (successor && IsNamed(instance, *successor, {})))) || (descends && !HolderIsServed())) {
+  if ((yielded && (descends || (successor && IsNamed(instance, *successor, {})))) ||
+      (descends && !HolderIsServedAsMaster())) {
     return Take(instance, claim->epoch + 1, Authority::kReplication);
   }
   return Withhold("says master, but the claim is held by " + HolderName(*claim) + AtEpoch(claim->epoch));

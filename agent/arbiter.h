@@ -55,7 +55,7 @@ struct Verdict {
 struct CatalogFact {
   std::string node;
   std::string service_id;
-  bool served = false;  ///< DNS answers with it.
+  bool served_as_master = false;  ///< DNS answers with it when asked for the master.
 };
 
 /// Weighs the witnesses of one group and says what should stand in Consul: the table of DESIGN section 5.
@@ -129,7 +129,7 @@ class Arbiter {
   bool LeaseExpired(std::size_t instance, TimePoint now) const;
   Verdict Take(std::size_t instance, std::uint64_t epoch, Authority authority) const;
   Claim ClaimFor(std::size_t instance, std::uint64_t epoch, Authority authority) const;
-  bool HolderIsServed() const;
+  bool HolderIsServedAsMaster() const;
   bool IsHolder(const Claim& claim, std::size_t instance) const;
 
   Options options_;

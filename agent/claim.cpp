@@ -6,7 +6,7 @@
 namespace rcb::agent {
 namespace {
 
-constexpr std::size_t kMaxClaimBytes = 16 * 1024;  // A claim is below 1 KiB; Consul would take 512 KiB.
+constexpr std::size_t kMaxClaimBytes = 16384;  // A claim is below 1 KiB; Consul would take 512 KiB.
 
 std::string TextOr(const nlohmann::json& object, const char* key) {
   const auto found = object.find(key);

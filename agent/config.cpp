@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 using Status = tl::expected<void, std::string>;
 using std::chrono::milliseconds;
 
-constexpr std::size_t kMaxFileBytes = 1024 * 1024;
+constexpr std::size_t kMaxFileBytes = std::size_t{1024} * 1024;
 
 tl::unexpected<std::string> Error(std::string text) { return tl::unexpected<std::string>(std::move(text)); }
 
@@ -330,7 +330,8 @@ Status ApplyFile(Config& config, const std::string& path) {
     if (key == nullptr) {
       return Error(path + ": unknown key \"" + name.substr(0, 64) + "\"; did you mean \"" + NearestKey(name) + "\"?");
     }
-    if (auto status = key->set(config, value); !status) return Error(path + ": " + name + ": " + status.error());
+    if (auto status = key->set(config, value); !status)
+      return Error(std::string(path).append(": ").append(name).append(": ").append(status.error()));
   }
   return {};
 }

@@ -56,7 +56,9 @@ void Group::OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries,
   }
   std::vector<CatalogFact> facts;
   facts.reserve(entries->size());
-  for (const consul::ServiceEntry& entry : *entries) facts.push_back({entry.node, entry.id, entry.IsServed()});
+  for (const consul::ServiceEntry& entry : *entries) {
+    facts.push_back({entry.node, entry.id, entry.IsServed() && entry.HasTag("master")});
+  }
   arbiter_.OnCatalog(std::move(facts));
   publisher_.OnCatalog(*std::move(entries));
   if (std::exchange(catalog_lost_, false)) publisher_.OnCatalogBack(now);

@@ -1,11 +1,11 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
 #include <string>
 
 #include "agent/commands.h"
-
-extern char** environ;
 
 namespace {
 

@@ -166,10 +166,11 @@ void Publisher::ReadCatalog(Lane& lane, TimePoint now) {
     lane.corrections.Reset();
     return;
   }
+  if (now < lane.correct_at) return;
+  lane.correct_at = now + lane.corrections.Next();
   ++drift_corrected_;
   lane.registered.reset();
   lane.told.reset();
-  lane.settle_until = now + lane.corrections.Next();
 }
 
 bool Publisher::Drifted(const Lane& lane, const ServiceEntry& entry) const {

@@ -114,6 +114,7 @@ class Publisher {
     TimePoint heartbeat_at{};
     TimePoint retry_at{};
     TimePoint transaction_at{};  ///< Not earlier than this: a refused one is tried again later.
+    TimePoint correct_at{};      ///< Drift is not corrected before.
     TimePoint settle_until{};    ///< Until then a catalog reading may be older than our last call.
     Backoff backoff;             ///< Of calls that failed.
     Backoff corrections;         ///< Of corrections of drift, so that two owners of one entry do not fight fast.

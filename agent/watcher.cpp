@@ -361,22 +361,23 @@ void Watcher::Report(const std::string& subject, const std::optional<std::string
   Log(LogLevel::kWarn, subject, *trouble);
 }
 
-/// An agent that cannot be reached, or servers without a leader, fail every call in the same way: that is said once.
+/// An agent that cannot be reached, or servers without a leader, fail every call, each in its own words: said once.
 void Watcher::ReportConsul(const std::string& what, const std::optional<consul::Error>& error) {
   using Kind = consul::ErrorKind;
-  static const std::string kAgent = "consul";
-  static const std::string kServers = "consul servers";
+  const std::string agent = "consul " + config_.consul.url;
+  const std::string servers = agent + " servers";
+  const std::string call = agent + " " + what;
   if (!error) {
-    Report(kAgent, std::nullopt, "answers");
+    Report(agent, std::nullopt, "answers");
     // The local agent alone answers checks and registrations: that proves nothing about the servers.
-    if (what != "check" && what != "registration" && what != "agent") Report(kServers, std::nullopt, "answer");
-    Report("consul " + what, std::nullopt, "accepted");
+    if (what != "check" && what != "registration" && what != "agent") Report(servers, std::nullopt, "answer");
+    Report(call, std::nullopt, "accepted");
   } else if (error->kind == Kind::kUnreachable || error->kind == Kind::kTimeout) {
-    Report(kAgent, error->message, {});
+    if (!troubles_.contains(agent)) Report(agent, error->message, {});
   } else if (error->kind == Kind::kNoLeader) {
-    Report(kServers, error->message, {});
+    if (!troubles_.contains(servers)) Report(servers, error->message, {});
   } else {
-    Report("consul " + what, error->message, {});
+    Report(call, error->message, {});
   }
 }
 

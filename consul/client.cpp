@@ -14,7 +14,7 @@ constexpr std::chrono::milliseconds kFirstRetry{100};
 constexpr std::chrono::milliseconds kMaxRetry{10000};
 /// Cap while the local agent is away or its servers have no leader: both end without notice, a refused connection on
 /// the same host costs nothing, and the first answer is what everything waits for.
-constexpr std::chrono::milliseconds kMaxRetryWhileAway{500};
+constexpr std::chrono::milliseconds kMaxRetryWhileAway{200};
 /// A server that answers at once with an unchanged index is asked this often; as many changes as kBurst are passed on
 /// without any pause.
 constexpr std::chrono::milliseconds kSustainedInterval{50};

@@ -18,7 +18,7 @@ namespace rcb::consul {
 ///
 /// Index rules of Consul's documentation on blocking queries: an index that falls starts again at 0, one below 1 is 1,
 /// and an answer without change is asked again (at most 20 times a second in the long run; a burst of changes passes
-/// without pause). After an error: jittered, doubling pauses from 100 ms up to 10 s, but up to 0.5 s while the agent is
+/// without pause). After an error: jittered, doubling pauses from 100 ms up to 10 s, but up to 0.2 s while the agent is
 /// away or its servers have no leader; then from index 0.
 class Watch {
  public:

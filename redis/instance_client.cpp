@@ -16,6 +16,8 @@ using std::chrono::milliseconds;
 
 /// A hung server accepts connections all the same: no longer than this for its greeting.
 constexpr milliseconds kMaxConnectTimeout{3000};
+/// A process that is being killed may reset a connection before it refuses the next: look again soon, then less often.
+constexpr milliseconds kFirstReopenPause{2};
 constexpr int kMaxPollsInFlight = 2;  ///< One for the interval, one for a reason that arose meanwhile.
 constexpr milliseconds kFirstHelloPause{100};
 constexpr milliseconds kMaxHelloPause{2000};  ///< As often as a Sentinel says hello.
@@ -35,7 +37,7 @@ class InstanceClient::Impl {
         options_(std::move(options)),
         handlers_(std::move(handlers)),
         monitor_({.hang_after = options_.hang_after, .name = options_.endpoint.ToString()}, Now()),
-        reopen_pause_(options_.poll_interval, options_.poll_interval),
+        reopen_pause_(kFirstReopenPause, options_.poll_interval),
         hello_pause_(kFirstHelloPause, kMaxHelloPause),
         poll_timer_(loop, [this] { OnPollTimer(); }),
         judge_timer_(loop, [this] { OnJudgeTimer(); }),
@@ -123,6 +125,7 @@ class InstanceClient::Impl {
     --polls_in_flight_;
     if (reply) {
       answered_ = monitor_.OnReplicationReply(Body(*reply), Now()).has_value();
+      if (answered_) reopen_pause_.Reset();
     } else {
       monitor_.OnError(reply.error(), Now());
     }

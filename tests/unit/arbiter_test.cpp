@@ -260,12 +260,12 @@ TEST_CASE("Arbiter: Sentinels that were reset may replace a claim whose holder i
   }
   bench.SentinelNames(kPort, 0, "s2");
   SUBCASE("a holder that is served stays") {
-    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served = true}});
+    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served_as_master = true}});
     CheckWithheld(bench.Decide(), "superseded");
   }
   SUBCASE("an unread catalog does not say that it is gone") { CheckWithheld(bench.Decide(), "superseded"); }
   SUBCASE("two of three and nobody served") {
-    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served = false}});
+    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served_as_master = false}});
     CHECK(bench.Decide().take);
   }
 }
@@ -364,7 +364,15 @@ TEST_CASE("Arbiter: authority replication") {
     own.authority = Authority::kReplication;
     bench.Claimed(own);
     CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 3");
+    SUBCASE("the same process with a new replication id is the same data set") {
+      bench.state.info->replid = "replid-new";
+      const Verdict verdict = bench.Decide();
+      CheckPublished(verdict, Tag::kMaster, CheckStatus::kPassing, "epoch 3");
+      REQUIRE(verdict.rewrite);
+      CHECK(verdict.rewrite->replid == "replid-new");
+    }
     SUBCASE("an unrelated data set is a warning and not written into the claim") {
+      bench.state.server.run_id = "run-9";
       bench.state.info->replid = "replid-new";
       const Verdict verdict = bench.Decide();
       CheckPublished(verdict, Tag::kMaster, CheckStatus::kWarning, "unrelated data set");
@@ -383,9 +391,9 @@ TEST_CASE("Arbiter: authority replication") {
     bench.Claimed(other);
     bench.state.info->replid2 = "replid-2";
     CheckWithheld(bench.Decide(), "held by");  // The catalog was not read.
-    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served = true}});
+    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served_as_master = true}});
     CheckWithheld(bench.Decide(), "held by");  // A healthy holder is never displaced.
-    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served = false}});
+    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served_as_master = false}});
     const Verdict verdict = bench.Decide();
     REQUIRE(verdict.take);
     CHECK(verdict.take->epoch == 4);
@@ -400,7 +408,7 @@ TEST_CASE("Arbiter: authority replication") {
     other.state = Claim::State::kYielded;
     bench.Claimed(other);
     bench.state.info->replid2 = "replid-2";
-    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served = true}});
+    bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served_as_master = true}});
     CHECK(bench.Decide().take);
   }
   SUBCASE("Sentinel's claim is not touched") {
@@ -418,6 +426,7 @@ TEST_CASE("Arbiter: without Sentinel an unrelated data set of the holder is with
   Claim own = Bench::ClaimOf(kPort, 3);
   own.authority = Authority::kReplication;
   bench.Claimed(own);
+  bench.state.server.run_id = "run-9";
   bench.state.info->replid = "replid-new";
   CheckWithheld(bench.Decide(), "unrelated data set");
 }
