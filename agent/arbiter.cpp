@@ -18,6 +18,9 @@ constexpr milliseconds kMostLease{10000};
 /// How long the former holder of a claim that vanished has the first word. Its agent reads the key as often as we do,
 /// so this covers a restart of that agent.
 constexpr milliseconds kReclaimWait{10000};
+/// How long a majority of Sentinels at a lower epoch than the claim's is taken for one that has not heard yet: hellos
+/// bring the news every 2 s, and the catalog may have been read before the claim.
+constexpr milliseconds kResetWait{10000};
 
 Verdict Say(Tag tag, CheckStatus status, std::string reason) {
   Verdict verdict;
@@ -66,6 +69,7 @@ void Arbiter::OnClaim(const ClaimRecord& record, TimePoint now) {
   const bool absent = record.index == 0;
   if (absent && (!claim_ || claim_->index != 0)) claim_lost_at_ = now;
   if (record.claim) last_claim_ = record.claim;
+  if (!claim_ || claim_->index != record.index) claim_since_ = now;
   claim_ = record;
   claim_read_at_ = now;
 }
@@ -96,6 +100,7 @@ std::vector<Verdict> Arbiter::Decide(TimePoint now) {
   for (std::size_t i = 0; i < instances_.size(); ++i) {
     if (AskSentinels(i, now).majority_names_it) named_at_[i] = now;
     verdicts.push_back(Judge(i, now));
+    if (options_.demote_superseded) FenceRedis(i, now, verdicts[i]);
     // A takeover is published only once its transaction is through, which shows as a claim that is held.
     if (verdicts[i].publication && (!verdicts[i].take || HoldsClaim(i))) published_[i] = verdicts[i].publication;
   }
@@ -268,7 +273,7 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
   // A Sentinel that was reset starts again at a low epoch: most of them must agree, and nobody may be using the holder.
   const bool wins = !claim || Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
                     (claim->state == Claim::State::kYielded && *word.confirmed == claim->epoch) ||
-                    (word.majority_names_it && !HolderIsServedAsMaster());
+                    (word.majority_names_it && now - claim_since_ >= kResetWait && !HolderIsServedAsMaster());
   if (!wins) return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
   if (word.electing) return Withhold("says master, but Sentinel is choosing its successor");
   return Take(instance, *word.confirmed, Authority::kSentinel);
@@ -318,6 +323,31 @@ Verdict Arbiter::JudgeUnrelatedDataSet(const Claim& claim) const {
   }
   return Say(Tag::kMaster, CheckStatus::kWarning,
              "master" + AtEpoch(claim.epoch) + ", but with an unrelated data set: it was restarted empty or replaced");
+}
+
+/// DESIGN section 5, "Fencing Redis". Two witnesses here as well: the claim, and Sentinel that names its holder at the
+/// same epoch.
+void Arbiter::FenceRedis(std::size_t instance, TimePoint now, Verdict& verdict) const {
+  const redis::InstanceState& state = states_[instance];
+  const bool says_master = state.health == Health::kAnswering && state.info && state.info->role == Role::kMaster;
+  if (!says_master || authority_ != Authority::kSentinel || !claim_ || !claim_->claim) return;
+  const Claim& claim = *claim_->claim;
+  const SentinelWord word = AskSentinels(instance, now);
+  const std::uint64_t confirmed = word.confirmed.value_or(0);
+  if (HoldsClaim(instance)) {
+    verdict.hold_writes = std::any_of(elections_.begin(), elections_.end(), [&](const auto& item) {
+      return !IsNamed(instance, item.second.chosen, {}) && item.second.epoch > std::max(claim.epoch, confirmed);
+    });
+    return;
+  }
+  if (claim.authority != Authority::kSentinel || claim.state != Claim::State::kHeld || verdict.take) return;
+  if (word.confirmed && confirmed >= claim.epoch) return;  // It might be the right one.
+  if (word.best && !word.best_names_it && !word.best_disputed && word.best->config_epoch == claim.epoch) {
+    verdict.demote_to = word.best->master;
+  }
+  for (const auto& [id, election] : elections_) {
+    if (election.epoch == claim.epoch && !IsNamed(instance, election.chosen, {})) verdict.demote_to = election.chosen;
+  }
 }
 
 Verdict Arbiter::Down(std::size_t instance, std::string reason) const {

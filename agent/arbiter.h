@@ -48,6 +48,11 @@ struct Verdict {
   /// now, or with values that changed since it was taken (run id, replication id, address).
   std::optional<Claim> rewrite;
 
+  /// Under `demote_superseded`: Sentinel has chosen a successor, so writes that this server would still take are lost.
+  bool hold_writes = false;
+  /// Under `demote_superseded`: it is superseded; Sentinel names this server at the claim's epoch. It is to follow it.
+  std::optional<redis::Endpoint> demote_to;
+
   bool operator==(const Verdict&) const = default;
 };
 
@@ -79,6 +84,9 @@ class Arbiter {
     /// What becomes of a holder that returns with an unrelated data set, under authority replication: withheld, or
     /// published with a warning.
     bool withhold_on_dataset_loss = false;
+    /// Fences Redis itself: a superseded local master is made a replica at once. Under authority sentinel alone: there
+    /// Sentinel has decided that the old data may go, and does the same some ten seconds later.
+    bool demote_superseded = false;
   };
 
   Arbiter(const Options& options, std::vector<Identity> instances);
@@ -124,6 +132,7 @@ class Arbiter {
   Verdict JudgeMasterByReplication(std::size_t instance, TimePoint now) const;
   Verdict JudgeLostClaim(std::size_t instance, TimePoint now) const;
   Verdict JudgeUnrelatedDataSet(const Claim& claim) const;
+  void FenceRedis(std::size_t instance, TimePoint now, Verdict& verdict) const;
   Verdict Down(std::size_t instance, std::string reason) const;
   Verdict Held(std::size_t instance, TimePoint now) const;
   bool LeaseExpired(std::size_t instance, TimePoint now) const;
@@ -142,6 +151,7 @@ class Arbiter {
   std::chrono::milliseconds down_after_{0};  ///< Sentinel's, as last told; 0: not told.
   std::optional<ClaimRecord> claim_;
   TimePoint claim_read_at_{};
+  TimePoint claim_since_{};          ///< When the claim was first read as it is.
   std::optional<Claim> last_claim_;  ///< The last one that was understood: it outlives a key that vanished.
   TimePoint claim_lost_at_{};        ///< When the key was first read as absent.
   std::vector<TimePoint> named_at_;  ///< When a majority of Sentinels last named the instance.

@@ -145,10 +145,11 @@ Status SetAuthority(std::optional<Authority>& target, const Json& value) {
   return {};
 }
 
-Status SetLogFormat(bool& json, const Json& value) {
+/// One of two words; `second` is true.
+Status SetChoice(bool& target, const Json& value, const std::string& first, const std::string& second) {
   const std::string text = value.is_string() ? value.get<std::string>() : "";
-  if (text != "text" && text != "json") return Error("expected \"text\" or \"json\"");
-  json = text == "json";
+  if (text != first && text != second) return Error("expected \"" + first + "\" or \"" + second + "\"");
+  target = text == second;
   return {};
 }
 
@@ -241,12 +242,9 @@ const Key kKeys[] = {
        return {};
      }},
     {"on_dataset_loss", "",
-     [](Config& c, const Json& v) -> Status {
-       const std::string text = v.is_string() ? v.get<std::string>() : "";
-       if (text != "warn" && text != "withhold") return Error("expected \"warn\" or \"withhold\"");
-       c.withhold_on_dataset_loss = text == "withhold";
-       return {};
-     }},
+     [](Config& c, const Json& v) { return SetChoice(c.withhold_on_dataset_loss, v, "warn", "withhold"); }},
+    {"on_superseded", "",
+     [](Config& c, const Json& v) { return SetChoice(c.demote_superseded, v, "withhold", "demote"); }},
     // Three heartbeats fit into a TTL; below 1 s a busy machine would miss them.
     {"ttl", "",
      [](Config& c, const Json& v) { return SetDuration(c.ttl, v, milliseconds(1000), milliseconds(600000)); }},
@@ -257,7 +255,7 @@ const Key kKeys[] = {
                           std::chrono::hours(24 * 365));
      }},
     {"log_level", "", [](Config& c, const Json& v) { return SetLogLevel(c.log_level, v); }},
-    {"log_format", "", [](Config& c, const Json& v) { return SetLogFormat(c.log_json, v); }},
+    {"log_format", "", [](Config& c, const Json& v) { return SetChoice(c.log_json, v, "text", "json"); }},
 };
 
 const Key* FindKey(const std::string& name) {
@@ -432,6 +430,7 @@ std::string DescribeConfig(const Config& config) {
       {"hang_after", config.hang_after ? Json(Milliseconds(*config.hang_after)) : Json(nullptr)},
       {"lease", config.lease ? Json(Milliseconds(*config.lease)) : Json(nullptr)},
       {"on_dataset_loss", config.withhold_on_dataset_loss ? "withhold" : "warn"},
+      {"on_superseded", config.demote_superseded ? "demote" : "withhold"},
       {"ttl", Milliseconds(config.ttl)},
       {"deregister_critical_service_after", Milliseconds(config.deregister_critical_service_after)},
       {"log_level", config.log_level},

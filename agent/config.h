@@ -31,6 +31,7 @@ struct Config {
   std::optional<std::chrono::milliseconds> hang_after;  ///< Absent: Sentinel's down-after, else 5 s.
   std::optional<std::chrono::milliseconds> lease;       ///< Absent: from Sentinel's down-after, see Arbiter.
   bool withhold_on_dataset_loss = false;                ///< on_dataset_loss.
+  bool demote_superseded = false;                       ///< on_superseded.
   std::chrono::milliseconds ttl{10000};                 ///< Long enough for a restart of the agent.
   std::chrono::seconds deregister_critical_service_after{std::chrono::hours(24)};
   std::string log_level = "info";

@@ -38,6 +38,7 @@ class Group {
   void OnDone(const Publisher::Call& call, const consul::Result<std::uint64_t>& result, TimePoint now);
 
   const std::vector<Verdict>& verdicts() const { return verdicts_; }
+  bool HoldsClaim(std::size_t instance) const { return arbiter_.HoldsClaim(instance); }
   const std::optional<ClaimRecord>& claim() const { return arbiter_.claim(); }
   std::uint64_t drift_corrected() const { return publisher_.drift_corrected(); }
 

@@ -24,6 +24,11 @@ constexpr milliseconds kCatalogWait{60000};
 constexpr seconds kForgetSentinelAfter{60};
 /// More Sentinels than anybody runs for one group: forged hellos must not make us open connections without end.
 constexpr std::size_t kMaxSentinels = 32;
+/// From Sentinel's choice to the promotion it takes 0.1 s, to the takeover some milliseconds more; should neither come,
+/// writes go on by themselves.
+constexpr milliseconds kHoldWrites{2000};
+/// A server that still says master is told again.
+constexpr milliseconds kDemoteAgain{1000};
 /// Until Sentinel tells its own down-after.
 constexpr milliseconds kDefaultHangAfter{5000};
 
@@ -63,6 +68,7 @@ Watcher::Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::
       claim_key_("service/" + config.service + "/master"),
       master_name_(config.master_name),
       said_(config.redis.size()),
+      fenced_(config.redis.size()),
       ask_backoff_(milliseconds(100), milliseconds(500), JitterSeed()),
       client_(std::move(client)) {}
 
@@ -113,6 +119,7 @@ void Watcher::OnNode(const consul::AgentSelf& self) {
   options.authority = config_.authority;
   options.sentinels_configured = !config_.sentinels.empty();
   options.lease = config_.lease;
+  options.demote_superseded = config_.demote_superseded;
   options.withhold_on_dataset_loss = config_.withhold_on_dataset_loss;
   Publisher::Options publisher_options;
   publisher_options.service = config_.service;
@@ -258,9 +265,13 @@ void Watcher::OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entrie
 
 void Watcher::Reconsider() {
   if (!group_) return;
-  const auto calls = group_->Decide(master_name_.empty() ? config_.service : master_name_, UtcNow(), Now());
+  const TimePoint now = Now();
+  const auto calls = group_->Decide(master_name_.empty() ? config_.service : master_name_, UtcNow(), now);
   LogClaim();
-  for (std::size_t i = 0; i < group_->verdicts().size(); ++i) LogVerdict(i, group_->verdicts()[i]);
+  for (std::size_t i = 0; i < group_->verdicts().size(); ++i) {
+    LogVerdict(i, group_->verdicts()[i]);
+    FenceRedis(i, group_->verdicts()[i], now);
+  }
   for (const Publisher::Call& call : calls) Execute(call);
   if (group_->drift_corrected() != drift_said_) {
     drift_said_ = group_->drift_corrected();
@@ -280,6 +291,27 @@ void Watcher::LogClaim() {
       std::string(record->claim->state == Claim::State::kHeld ? "held" : "yielded") + " by " +
           HolderName(*record->claim) + " at epoch " + std::to_string(record->claim->epoch) + " (" +
           std::string(ToString(record->claim->authority)) + ")");
+}
+
+void Watcher::FenceRedis(std::size_t instance, const Verdict& verdict, TimePoint now) {
+  Fenced& fenced = fenced_[instance];
+  redis::InstanceClient& client = *instances_[instance];
+  const std::string subject = config_.redis[instance].ToString();
+  if (verdict.demote_to && now >= fenced.demote_again_at) {
+    fenced = {.holding = false, .demote_again_at = now + kDemoteAgain};
+    Log(LogLevel::kWarn, subject, "superseded: made a replica of " + verdict.demote_to->ToString());
+    client.Demote(*verdict.demote_to, [subject](const redis::Result<void>& result) {
+      if (!result) Log(LogLevel::kWarn, subject, "could not be made a replica: " + result.error().message);
+    });
+  } else if (verdict.hold_writes && !fenced.holding) {
+    fenced.holding = true;
+    Log(LogLevel::kInfo, subject, "writes are held back: Sentinel has chosen its successor");
+    client.HoldWrites(kHoldWrites);
+  } else if (!verdict.hold_writes && fenced.holding && group_->HoldsClaim(instance)) {
+    fenced.holding = false;
+    Log(LogLevel::kInfo, subject, "writes go on: the failover was given up");
+    client.ReleaseWrites();
+  }
 }
 
 void Watcher::LogVerdict(std::size_t instance, const Verdict& verdict) {

@@ -47,6 +47,12 @@ class Watcher {
     std::optional<TimePoint> lost_since;
   };
 
+  /// What was done to a Redis server itself.
+  struct Fenced {
+    bool holding = false;
+    TimePoint demote_again_at{};
+  };
+
   void AskWhoWeAre();
   void OnNode(const consul::AgentSelf& self);
   Identity IdentityOf(const redis::Endpoint& endpoint) const;
@@ -60,6 +66,7 @@ class Watcher {
   void OnClaim(const consul::Result<consul::KvPair>& pair);
   void OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries);
   void Reconsider();
+  void FenceRedis(std::size_t instance, const Verdict& verdict, TimePoint now);
   void LogVerdict(std::size_t instance, const Verdict& verdict);
   void Execute(const Publisher::Call& call);
   void OnDone(const Publisher::Call& call, const consul::Result<std::uint64_t>& result);
@@ -76,6 +83,7 @@ class Watcher {
   std::string master_name_;
   std::map<std::string, std::string> troubles_;
   std::vector<std::string> said_;  ///< The last verdict's line, by instance.
+  std::vector<Fenced> fenced_;     ///< By instance.
   std::uint64_t drift_said_ = 0;
 
   std::unique_ptr<Group> group_;  ///< Absent until the Consul node's name is known.

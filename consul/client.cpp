@@ -200,6 +200,10 @@ void Client::KvCas(const std::string& key, const std::string& value, std::uint64
   impl_->Call<void>(KvCasRequest(key, value, index), "cannot write key " + key, ParseKvCas, std::move(handler));
 }
 
+void Client::KvDelete(const std::string& key, std::uint64_t index, Handler<void> handler) {
+  impl_->Call<void>(KvDeleteRequest(key, index), "cannot delete key " + key, ParseKvCas, std::move(handler));
+}
+
 void Client::HealthService(const std::string& service, Handler<std::vector<ServiceEntry>> handler) {
   impl_->Call<std::vector<ServiceEntry>>(HealthServiceRequest(service, 0, {}), "cannot read service " + service,
                                          ParseHealthService, std::move(handler));

@@ -42,6 +42,8 @@ class Client {
   void Self(Handler<AgentSelf> handler);
   void KvGet(const std::string& key, Handler<KvPair> handler);
   void KvCas(const std::string& key, const std::string& value, std::uint64_t index, Handler<void> handler);
+  /// Removes the key, only at this ModifyIndex. Error kConflict: it has another.
+  void KvDelete(const std::string& key, std::uint64_t index, Handler<void> handler);
   void HealthService(const std::string& service, Handler<std::vector<ServiceEntry>> handler);
   void Txn(const std::vector<TxnOperation>& operations, Handler<std::uint64_t> handler);
 

@@ -147,6 +147,13 @@ HttpRequest KvCasRequest(const std::string& key, const std::string& value, std::
   return Put("/v1/kv/" + PercentEncode(key, true) + "?cas=" + std::to_string(index), value);
 }
 
+HttpRequest KvDeleteRequest(const std::string& key, std::uint64_t index) {
+  return {.method = "DELETE",
+          .path = "/v1/kv/" + PercentEncode(key, true) + "?cas=" + std::to_string(index),
+          .body = {},
+          .timeout = kTimeout};
+}
+
 HttpRequest HealthServiceRequest(const std::string& service, std::uint64_t index, std::chrono::milliseconds wait) {
   return Read("/v1/health/service/" + PercentEncode(service), index, wait);
 }

@@ -12,7 +12,7 @@ namespace rcb::consul {
 
 /// An HTTP request to Consul, without address and token: those are the transport's.
 struct HttpRequest {
-  std::string method{};  ///< GET or PUT.
+  std::string method{};  ///< GET, PUT or DELETE.
   std::string path{};    ///< With the query, percent-encoded: "/v1/kv/service/redis/master?index=7&wait=60s".
   std::string body{};    ///< JSON or a raw KV value; empty for none.
   std::chrono::milliseconds timeout{5000};
@@ -35,6 +35,7 @@ HttpRequest AgentSelfRequest();
 /// `index` 0 answers at once; else waits up to `wait` for a change. Its timeout allows for Consul's jitter of wait/16.
 HttpRequest KvGetRequest(const std::string& key, std::uint64_t index, std::chrono::milliseconds wait);
 HttpRequest KvCasRequest(const std::string& key, const std::string& value, std::uint64_t index);
+HttpRequest KvDeleteRequest(const std::string& key, std::uint64_t index);
 HttpRequest HealthServiceRequest(const std::string& service, std::uint64_t index, std::chrono::milliseconds wait);
 HttpRequest TxnRequest(const std::vector<TxnOperation>& operations);
 
@@ -44,7 +45,7 @@ Result<void> ParseEmptyResponse(const HttpResponse& response);
 Result<AgentSelf> ParseAgentSelf(const HttpResponse& response);
 /// A 404 is a KvPair with modify_index 0, no error.
 Result<KvPair> ParseKvGet(const std::string& key, const HttpResponse& response);
-/// Error kConflict: the body is `false`.
+/// Of a compared write or delete. Error kConflict: the body is `false`.
 Result<void> ParseKvCas(const HttpResponse& response);
 Result<std::vector<ServiceEntry>> ParseHealthService(const HttpResponse& response);
 /// The new ModifyIndex of the first KV operation's key, 0 when there is none. Error kConflict: rolled back (HTTP 409),

@@ -66,10 +66,32 @@ class InstanceClient::Impl {
     ArmJudge();
   }
 
+  /// REPLICAOF first: from then on no write is taken. CLIENT KILL spares this connection (SKIPME is yes by default).
+  void Demote(const Endpoint& master, const std::function<void(const Result<void>&)>& handler) {
+    if (!connection_) {
+      handler(Fail(ErrorKind::kClosed, options_.endpoint.ToString() + " is not connected"));
+      return;
+    }
+    connection_->Command(
+        {"REPLICAOF", master.host, std::to_string(master.port)}, options_.hang_after,
+        [handler](const Result<Reply>& reply) { handler(reply ? Result<void>() : tl::unexpected(reply.error())); });
+    Tell({"CLIENT", "KILL", "TYPE", "normal"});
+    ReleaseWrites();
+    PollNow();
+  }
+
+  void HoldWrites(milliseconds duration) { Tell({"CLIENT", "PAUSE", std::to_string(duration.count()), "WRITE"}); }
+  void ReleaseWrites() { Tell({"CLIENT", "UNPAUSE"}); }
+
   const InstanceState& state() const { return monitor_.state(); }
   const Endpoint& endpoint() const { return options_.endpoint; }
 
  private:
+  /// A command whose refusal changes nothing.
+  void Tell(const std::vector<std::string>& command) {
+    if (connection_) connection_->Command(command, options_.hang_after, [](const Result<Reply>&) {});
+  }
+
   std::unique_ptr<Connection> MakeConnection(Connection::Handlers handlers) const {
     return std::make_unique<Connection>(
         loop_,
@@ -223,6 +245,11 @@ InstanceClient::~InstanceClient() = default;
 void InstanceClient::Start() { impl_->Start(); }
 void InstanceClient::PollNow() { impl_->PollNow(); }
 void InstanceClient::SetHangAfter(milliseconds hang_after) { impl_->SetHangAfter(hang_after); }
+void InstanceClient::Demote(const Endpoint& master, const std::function<void(const Result<void>&)>& handler) {
+  impl_->Demote(master, handler);
+}
+void InstanceClient::HoldWrites(milliseconds duration) { impl_->HoldWrites(duration); }
+void InstanceClient::ReleaseWrites() { impl_->ReleaseWrites(); }
 const InstanceState& InstanceClient::state() const { return impl_->state(); }
 const Endpoint& InstanceClient::endpoint() const { return impl_->endpoint(); }
 

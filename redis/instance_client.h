@@ -35,6 +35,13 @@ class InstanceClient {
   /// Asks INFO at once, whatever is under way: only a question asked after the reason arose counts.
   void PollNow();
   void SetHangAfter(std::chrono::milliseconds hang_after);
+  /// Makes the server a replica of `master` and disconnects its clients, so that they look for the new master.
+  /// `handler` hears whether REPLICAOF was accepted; without a connection kClosed.
+  void Demote(const Endpoint& master, const std::function<void(const Result<void>&)>& handler);
+  /// Holds writes back for at most `duration` (CLIENT PAUSE … WRITE, since 6.2; older servers refuse, which changes
+  /// nothing).
+  void HoldWrites(std::chrono::milliseconds duration);
+  void ReleaseWrites();  ///< Ends HoldWrites() early.
   const InstanceState& state() const;
   const Endpoint& endpoint() const;
 

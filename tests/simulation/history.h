@@ -19,6 +19,7 @@ class History {
   void Note(Tell tell) {
     if (recording_) Add(tell());
   }
+  bool recording() const { return recording_; }
   void Count(const std::string& what) { ++counts_[what]; }
 
   const std::vector<std::string>& lines() const { return lines_; }

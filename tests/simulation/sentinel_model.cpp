@@ -46,7 +46,7 @@ SentinelModel::SentinelModel(Environment& environment, RedisModel& redis, const 
     ScheduleTick(s, environment_.Between(1ms, kPeriod));
     environment_.queue.After(environment_.Between(1ms, kPublishPeriod), [this, s] { HelloTick(s); });
   }
-  named_[0].insert(0);
+  named_[0][0] = now;
   promoted_[0] = 0;
 }
 
@@ -208,7 +208,7 @@ void SentinelModel::Monitor(std::size_t s, std::size_t master) {
   sentinels_[s].config_epoch = 0;
   sentinels_[s].leader_epoch = 0;
   for (Peer& peer : sentinels_[s].peers) peer.known = false;
-  named_[0].insert(master);
+  named_[0][master] = environment_.now();
   promoted_[0] = master;
   Emit(s, Kind::kOther, "+monitor", master);
   Wake();
@@ -522,7 +522,7 @@ void SentinelModel::AdvanceFailover(std::size_t s) {
         return;
       }
       sentinel.promoted = chosen;
-      named_[sentinel.failover_epoch].insert(chosen);
+      named_[sentinel.failover_epoch][chosen] = now;
       Emit(s, Kind::kSelectedReplica, "+selected-slave", chosen);
       SetState(s, State::kSendSlaveofNoOne);
       Emit(s, Kind::kSendReplicaofNoOne, "+failover-state-send-slaveof-noone", chosen);
@@ -584,7 +584,7 @@ void SentinelModel::SendSlaveof(std::size_t s, std::size_t server, std::optional
 /// sentinelResetMasterAndChangeAddress()
 void SentinelModel::SwitchTo(std::size_t s, std::size_t master) {
   Sentinel& sentinel = sentinels_[s];
-  named_[sentinel.config_epoch].insert(master);
+  named_[sentinel.config_epoch][master] = environment_.now();
   SentinelEvent event;
   event.kind = Kind::kSwitchMaster;
   event.name = "+switch-master";

@@ -4,7 +4,6 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -57,8 +56,8 @@ class SentinelModel {
   std::uint64_t EpochOf(std::size_t sentinel) const { return sentinels_[sentinel].config_epoch; }
   bool FailingOver(std::size_t sentinel) const { return sentinels_[sentinel].state != State::kNone; }
 
-  /// Whom a Sentinel ever chose or followed at an epoch: what may truthfully be claimed.
-  const std::map<std::uint64_t, std::set<std::size_t>>& named() const { return named_; }
+  /// Whom a Sentinel ever chose or followed at an epoch, and when it last did: what may truthfully be claimed.
+  const std::map<std::uint64_t, std::map<std::size_t, TimePoint>>& named() const { return named_; }
   /// Whom a Sentinel saw promoted at an epoch, or was told to monitor.
   const std::map<std::uint64_t, std::size_t>& promoted() const { return promoted_; }
 
@@ -153,7 +152,7 @@ class SentinelModel {
   RedisModel& redis_;
   Options options_;
   std::vector<Sentinel> sentinels_;
-  std::map<std::uint64_t, std::set<std::size_t>> named_;
+  std::map<std::uint64_t, std::map<std::size_t, TimePoint>> named_;
   std::map<std::uint64_t, std::size_t> promoted_;
 };
 

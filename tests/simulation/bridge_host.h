@@ -1,0 +1,137 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/group.h"
+#include "redis/instance_monitor.h"
+#include "redis/sentinel_election.h"
+#include "tests/simulation/consul_agent.h"
+#include "tests/simulation/environment.h"
+#include "tests/simulation/redis_model.h"
+#include "tests/simulation/sentinel_model.h"
+
+namespace rcb::simulation {
+
+/// The bridge's agent on one host: the real monitor and the real Group, fed as agent/watcher.cpp and the clients under
+/// it feed them.
+///
+/// What repeats without news is not simulated: a poll, a view or a tick that finds everything as it was happens only
+/// in the times given to the decision code.
+class BridgeHost {
+ public:
+  struct Options {
+    agent::Arbiter::Options arbiter;
+    bool knows_sentinels = false;  ///< Their addresses are configured; else hellos tell them.
+  };
+
+  BridgeHost(Environment& environment, RedisModel& redis, SentinelModel& sentinels, ConsulAgent& consul,
+             std::size_t host, const Options& options);
+
+  void Start();
+  void Crash();
+  void Pause();   ///< SIGSTOP, or a host that is suspended.
+  void Resume();  ///< Its timer comes first, then everything that arrived meanwhile.
+
+  void OnRedisChange();
+  void OnRedisClosed();
+  void OnRedisPause();
+  void OnSentinelEvent(std::size_t sentinel, const redis::SentinelEvent& event);
+  void OnHello(const redis::SentinelHello& hello);
+  void OnSentinelAvailability();
+  void OnNetworkChange() { OnSentinelAvailability(); }
+  /// To be called before anything happens to the network or to Consul: what was read until now was read.
+  void BeforeDisturbance() { Renew(); }
+
+  // For the invariants.
+  bool running() const { return running_ && !paused_; }
+  TimePoint running_since() const { return running_since_; }
+  /// ModifyIndex of the claim that it knows, and since when.
+  std::uint64_t claim_index() const;
+  TimePoint claim_index_since() const { return claim_index_since_; }
+  TimePoint last_transaction() const { return last_transaction_; }  ///< When the last one was sent.
+  /// The last answers to both watches were good.
+  bool reads_consul() const { return claim_read_ && catalog_read_; }
+  /// The best config-epoch that a Sentinel it is connected to tells.
+  std::optional<std::uint64_t> best_epoch() const;
+  const agent::Group* group() const { return group_.get(); }
+  static std::string ServiceId(std::size_t host);
+  std::string Describe() const;
+
+ private:
+  /// The connection to one Sentinel.
+  struct SentinelLink {
+    bool known = false;
+    bool connected = false;
+    bool broken = false;      ///< Nothing comes through, and nobody has noticed.
+    bool refreshing = false;
+    bool refresh_again = false;
+    std::uint64_t life = 0;
+    TimePoint last_delivery{};
+    std::optional<redis::SentinelElection> election;
+    std::optional<redis::SentinelView> view;
+    TimePoint viewed_at{};
+    std::vector<redis::SentinelEvent> undelivered;
+  };
+
+  void Run(EventQueue::Action action);
+  void Later(Duration delay, EventQueue::Action action);
+  void AskNode();
+  void Tick();
+  void Reconsider();
+  void Execute(const agent::Publisher::Call& call);
+  void Poll(bool new_connection);
+  void SchedulePoll(Duration delay, bool new_connection);
+  void ArmSilence();
+  void OnInstanceChange();
+  void Connect(std::size_t sentinel);
+  void Lose(std::size_t sentinel);
+  void DeliverEvent(std::size_t sentinel, const redis::SentinelEvent& event);
+  void TakeEvent(std::size_t sentinel, const redis::SentinelEvent& event);
+  void Refresh(std::size_t sentinel);
+  void TakeView(std::size_t sentinel, const redis::SentinelView& view);
+  void Renew();
+  void NoteVerdict();
+
+  Environment& environment_;
+  RedisModel& redis_;
+  SentinelModel& sentinels_;
+  ConsulAgent& consul_;
+  std::size_t host_;
+  Options options_;
+
+  bool running_ = false;
+  bool paused_ = false;
+  TimePoint running_since_{};
+  std::uint64_t life_ = 0;
+  std::deque<EventQueue::Action> backlog_;  ///< While it is paused.
+
+  std::optional<redis::InstanceMonitor> monitor_;
+  std::string last_info_;
+  TimePoint fed_at_{};
+  bool poll_scheduled_ = false;
+  bool open_ = false;  ///< The connection to Redis has told a role.
+  std::unique_ptr<agent::Group> group_;
+  std::vector<SentinelLink> links_;
+  std::vector<std::optional<redis::SentinelView>> hellos_;
+  std::shared_ptr<ConsulAgent::Watch> claim_watch_;
+  std::shared_ptr<ConsulAgent::Watch> catalog_watch_;
+  bool claim_read_ = false;
+  bool catalog_read_ = false;
+  std::optional<consul::KvPair> claim_pair_;
+  TimePoint claim_fed_at_{};
+  std::uint64_t known_claim_ = 0;
+  TimePoint claim_index_since_{};
+  TimePoint last_transaction_{};
+  TimePoint busy_until_{};
+  TimePoint next_tick_{};
+  std::uint64_t ticks_ = 0;
+  std::optional<agent::Publication> said_;
+};
+
+}  // namespace rcb::simulation

@@ -1,0 +1,349 @@
+#include "tests/simulation/invariants.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace rcb::simulation {
+namespace {
+
+using namespace std::chrono_literals;
+using agent::Authority;
+using agent::Claim;
+
+constexpr Duration kAudit = 250ms;
+/// From local evidence to the catalog: a poll, two calls, a push, each with a retransmission, and an audit.
+constexpr Duration kNotice = 2500ms;
+/// A push that failed is made good by the agent's next anti-entropy (15 to 30 s); watches come back within 20 s.
+constexpr Duration kRecovery = 40s;
+/// How long a surplus master that an agent pushed may stand while the holder's bridge can withdraw it: one refused
+/// transaction, its pause of 500 ms and a retransmission on each of the four ways.
+constexpr Duration kWithdrawal = 2500ms;
+/// The same when the holder's bridge is gone too: the TTL, the lease, or the stale host's own return.
+constexpr Duration kLongestRepushed = 30s;
+/// Between the moment a bridge learns of a claim and the moment its local Consul agent has heard of it.
+constexpr Duration kTelling = 1500ms;
+/// A server says master and the claim is on its way: detection, the reads in front of it, a retransmission.
+constexpr Duration kOnItsWay = 2s;
+/// Views stay fresh for 5 s; a hello that is late adds to it.
+constexpr Duration kFreshly = 10s;
+
+std::string HostName(std::size_t host) { return "host" + std::to_string(host); }
+
+}  // namespace
+
+Invariants::Invariants(World& world)
+    : world_(world),
+      able_since_(world.hosts(), world.environment.now() - 1h),
+      wrong_since_(world.hosts(), TimePoint::max()),
+      last_master_(world.hosts()),
+      master_since_(world.hosts(), TimePoint::max()),
+      last_named_(world.hosts()),
+      served_since_(world.hosts()),
+      replids_(world.hosts()) {}
+
+void Invariants::Start() {
+  world_.servers.on_key = [this] {
+    OnKey();
+    for (std::size_t host = 0; host < world_.hosts(); ++host) {
+      if (host == 0 || !world_.options.shared_consul) world_.agent_of(host).OnKeyChange();
+    }
+  };
+  world_.servers.on_catalog = [this] {
+    OnCatalog();
+    for (std::size_t host = 0; host < world_.hosts(); ++host) {
+      if (host == 0 || !world_.options.shared_consul) world_.agent_of(host).OnCatalogChange();
+    }
+  };
+  Audit();
+}
+
+void Invariants::Break(const std::string& sentence) {
+  if (broken_) return;
+  broken_ = sentence;
+  world_.environment.history.Note([&] { return "BROKEN: " + sentence; });
+  world_.environment.queue.Stop();
+}
+
+std::optional<std::size_t> Invariants::HostOf(const std::string& service_id) const {
+  for (std::size_t host = 0; host < world_.hosts(); ++host) {
+    if (BridgeHost::ServiceId(host) == service_id) return host;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::size_t> Invariants::Holder() const {
+  return claim_ ? HostOf(claim_->service_id) : std::nullopt;
+}
+
+const consul::ServiceEntry* Invariants::EntryOf(std::size_t host) const {
+  return world_.servers.Find(world_.agent_of(host).node(), BridgeHost::ServiceId(host));
+}
+
+std::set<std::size_t> Invariants::ServedMasters() const {
+  std::set<std::size_t> masters;
+  for (std::size_t host = 0; host < world_.hosts(); ++host) {
+    const consul::ServiceEntry* entry = EntryOf(host);
+    if (entry != nullptr && entry->HasTag("master") && entry->IsServed()) masters.insert(host);
+  }
+  return masters;
+}
+
+bool Invariants::IsServedReplica(std::size_t host) const {
+  const consul::ServiceEntry* entry = EntryOf(host);
+  return entry != nullptr && entry->HasTag("replica") && entry->IsServed();
+}
+
+bool Invariants::BridgeIsAble(std::size_t host) {
+  const ConsulAgent& agent = world_.agent_of(host);
+  return world_.bridge(host).running() && world_.bridge(host).group() != nullptr && agent.SeesServers() &&
+         world_.environment.network.Connects(host, agent.place()) && world_.servers.has_leader();
+}
+
+/// When a Sentinel last named it or chose it.
+TimePoint Invariants::LastNamed(std::size_t host) const {
+  TimePoint last = last_named_[host];
+  for (const auto& [epoch, hosts] : world_.sentinels.named()) {
+    if (const auto found = hosts.find(host); found != hosts.end()) last = std::max(last, found->second);
+  }
+  return last;
+}
+
+bool Invariants::MostSentinelsName(std::size_t host) const {
+  std::size_t votes = 0;
+  for (std::size_t s = 0; s < world_.sentinels.size(); ++s) votes += world_.sentinels.MasterOf(s) == host;
+  return votes * 2 > world_.sentinels.size();
+}
+
+/// A transaction may be long under way through a broken network.
+bool Invariants::WasMasterWhenSent(std::size_t host) const {
+  return world_.redis.IsMaster(host) || world_.bridge(host).last_transaction() - last_master_[host] <= kOnItsWay;
+}
+
+// --- The claim --------------------------------------------------------------------------------------------------------
+
+void Invariants::OnKey() {
+  const auto& pair = world_.servers.key();
+  const std::optional<Claim> before = std::exchange(claim_, std::nullopt);
+  if (pair.modify_index != 0) {
+    auto decoded = agent::DecodeClaim(pair.value);
+    if (!decoded) {
+      Break("the claim cannot be read: " + decoded.error());
+      return;
+    }
+    claim_ = *std::move(decoded);
+  }
+  world_.environment.history.Note([&] {
+    if (!claim_) return std::string("claim: none");
+    return "claim: " + std::string(claim_->state == Claim::State::kHeld ? "held" : "yielded") + " by " +
+           claim_->service_id + " at " + std::string(ToString(claim_->authority)) + " epoch " +
+           std::to_string(claim_->epoch) + " [" + std::to_string(pair.modify_index) + "]";
+  });
+  if (!claim_) {
+    holder_since_index_ = 0;
+    return;
+  }
+  const bool moved = !before || before->service_id != claim_->service_id;
+  if (moved) {
+    ++takeovers_;
+    holder_since_index_ = pair.modify_index;
+    holder_since_ = world_.environment.now();
+    world_.environment.history.Count("takeover");
+  }
+  if (before) CheckClaimOrder(*before, *claim_);
+  CheckClaimIsTrue(before, *claim_);
+}
+
+/// Invariant 3: never back to a lower order, but where most Sentinels stand at that lower epoch: they were reset, or the
+/// failover that the claim came from was given up before Sentinel adopted its epoch.
+void Invariants::CheckClaimOrder(const Claim& before, const Claim& after) {
+  if (Outranks(after.authority, after.epoch, before)) return;
+  const bool lower = !Reaches(after.authority, after.epoch, before);
+  const bool moved = before.service_id != after.service_id;
+  const auto host = HostOf(after.service_id);
+  const bool given_up = sentinel_reset_ || !world_.sentinels.promoted().contains(before.epoch);
+  if (host && after.authority == Authority::kSentinel && given_up && MostSentinelsName(*host)) {
+    if (lower) world_.environment.history.Count(sentinel_reset_ ? "claim follows a reset Sentinel" : "claim returns after an aborted failover");
+    return;
+  }
+  if (lower) Break("3: the claim went back from epoch " + std::to_string(before.epoch) + " to " + std::to_string(after.epoch));
+  if (moved && before.state != Claim::State::kYielded) {
+    Break("3: the claim moved to " + after.service_id + " at the same epoch " + std::to_string(after.epoch));
+  }
+}
+
+/// Nothing is believed alone: an authority, and the server itself, spoke for the holder.
+void Invariants::CheckClaimIsTrue(const std::optional<Claim>& before, const Claim& after) {
+  const auto host = HostOf(after.service_id);
+  if (!host) {
+    Break("the claim names nobody");
+    return;
+  }
+  const TimePoint now = world_.environment.now();
+  const bool moved = !before || before->service_id != after.service_id;
+  const bool higher = !before || Outranks(after.authority, after.epoch, *before);
+  if (after.state == Claim::State::kHeld && (moved || higher) && !WasMasterWhenSent(*host)) {
+    Break("6: " + after.service_id + " took the claim and is no master");
+  }
+  if (after.authority == Authority::kSentinel) {
+    const auto& named = world_.sentinels.named();
+    const auto at = named.find(after.epoch);
+    if (at == named.end() || !at->second.contains(*host)) {
+      Break("6: no Sentinel named " + after.service_id + " at epoch " + std::to_string(after.epoch));
+    }
+    const bool restarted = before && !moved && before->run_id != after.run_id;
+    if (after.state == Claim::State::kHeld && (moved || restarted) && now - LastNamed(*host) > kFreshly) {
+      Break("6: " + after.service_id + (moved ? " took" : " kept") + " the claim while no Sentinel named it");
+    }
+    return;
+  }
+  if (!before || !moved) return;
+  if (before->authority == Authority::kSentinel) Break("3: replication took a claim of Sentinel");
+  const auto former = HostOf(before->service_id);
+  if (before->state == Claim::State::kHeld && former && served_.contains(*former) &&
+      now - served_since_[*former] > kOnItsWay) {
+    Break("2: " + after.service_id + " displaced " + before->service_id + ", which is served");
+  }
+  const bool followed = before->state == Claim::State::kYielded &&
+                        before->follows == RedisModel::Address(*host).ToString();
+  if (!followed && !replids_[*host].contains(before->replid)) {
+    Break("6: " + after.service_id + " took the claim with an unrelated data set");
+  }
+}
+
+// --- The catalog ------------------------------------------------------------------------------------------------------
+
+/// True when a surplus master stands only because its Consul agent sent its word before it could know better.
+bool Invariants::MayBeRepushed(std::size_t host) {
+  const ConsulServers::Origin& origin =
+      world_.servers.OriginOf(world_.agent_of(host).node(), BridgeHost::ServiceId(host));
+  if (!origin.pushed) return false;
+  const BridgeHost& bridge = world_.bridge(host);
+  if (!bridge.running() || bridge.group() == nullptr || bridge.claim_index() < holder_since_index_) return true;
+  return origin.sent_at <= std::max(bridge.claim_index_since(), bridge.running_since()) + kTelling;
+}
+
+void Invariants::NoteCatalog() {
+  noted_.resize(world_.hosts());
+  for (std::size_t host = 0; host < world_.hosts(); ++host) {
+    const consul::ServiceEntry* entry = EntryOf(host);
+    std::string text = "catalog: " + HostName(host);
+    if (entry == nullptr) {
+      text += " none";
+    } else {
+      for (const std::string& tag : entry->tags) text += " " + tag;
+      for (const consul::CatalogCheck& check : entry->checks) text += " " + check.status + " \"" + check.output + "\"";
+      text += world_.servers.OriginOf(entry->node, entry->id).pushed ? " (pushed)" : " (transaction)";
+    }
+    if (text == noted_[host]) continue;
+    noted_[host] = text;
+    world_.environment.history.Note([&] { return text; });
+  }
+}
+
+void Invariants::OnCatalog() {
+  if (world_.environment.history.recording()) NoteCatalog();
+  const TimePoint now = world_.environment.now();
+  const std::set<std::size_t> masters = ServedMasters();
+  if (masters == served_) return;
+  world_.environment.history.Note([&] {
+    std::string text = "CATALOG: master";
+    for (const std::size_t host : masters) text += " " + HostName(host);
+    return masters.empty() ? text + " none" : text;
+  });
+  for (const std::size_t host : masters) {
+    if (served_.contains(host)) continue;
+    CheckServed(host);
+    served_since_[host] = now;
+  }
+  served_ = masters;
+  if (masters.empty() && !none_since_) none_since_ = now;
+  if (!masters.empty() && none_since_) {
+    without_master_.push_back(std::chrono::duration_cast<Duration>(now - *std::exchange(none_since_, std::nullopt)));
+  }
+  // Invariant 1.
+  if (masters.size() < 2) {
+    if (double_since_) {
+      repushed_.push_back(std::chrono::duration_cast<Duration>(now - *std::exchange(double_since_, std::nullopt)));
+    }
+    return;
+  }
+  for (const std::size_t host : masters) {
+    if (host != Holder() && !MayBeRepushed(host)) {
+      Break("1: two masters are served, and " + HostName(host) + " is not the holder");
+    }
+  }
+  if (!double_since_) {
+    double_since_ = now;
+    world_.environment.history.Count("stale master pushed back by a Consul agent");
+  }
+}
+
+/// A server has become a served master at this moment.
+void Invariants::CheckServed(std::size_t host) {
+  const TimePoint now = world_.environment.now();
+  const auto& origin = world_.servers.OriginOf(world_.agent_of(host).node(), BridgeHost::ServiceId(host));
+  if (Holder() != host && !MayBeRepushed(host)) Break("6: " + HostName(host) + " is served and does not hold the claim");
+  if (!origin.pushed && !WasMasterWhenSent(host)) {
+    Break("6: " + HostName(host) + " is published and says no master");
+  }
+  if (claim_ && Holder() == host && !origin.pushed && claim_->authority == Authority::kSentinel &&
+      claim_->run_id != world_.redis.at(host).run_id && now - LastNamed(host) > kFreshly) {
+    Break("6: " + HostName(host) + " was restarted and is published while no Sentinel names it");
+  }
+  if (Holder() == host && master_since_[host] <= now && now - master_since_[host] < 20s) {
+    promotion_to_published_.push_back(std::chrono::duration_cast<Duration>(now - master_since_[host]));
+  }
+}
+
+// --- What takes time --------------------------------------------------------------------------------------------------
+
+void Invariants::Audit() {
+  const TimePoint now = world_.environment.now();
+  for (std::size_t s = 0; s < world_.sentinels.size(); ++s) {
+    if (world_.sentinels.Runs(s)) last_named_[world_.sentinels.MasterOf(s)] = now;
+  }
+  for (std::size_t host = 0; host < world_.hosts(); ++host) {
+    const RedisModel::Server& server = world_.redis.at(host);
+    if (world_.redis.IsMaster(host)) {
+      last_master_[host] = now;
+      if (master_since_[host] == TimePoint::max()) master_since_[host] = now;
+    } else {
+      master_since_[host] = TimePoint::max();
+    }
+    replids_[host].insert({server.replid, server.replid2});
+    if (!BridgeIsAble(host)) able_since_[host] = now;
+
+    // Invariant 2: its own host can tell, and can tell Consul.
+    if (!served_.contains(host)) {
+      wrong_since_[host] = TimePoint::max();
+      continue;
+    }
+    const BridgeHost& bridge = world_.bridge(host);
+    const bool silent = server.running && server.paused;
+    const auto& promoted = *world_.sentinels.promoted().rbegin();
+    const bool seen_superseded = world_.sentinels.size() > 0 && promoted.second != host && !sentinel_reset_ &&
+                                 bridge.best_epoch().value_or(0) >= promoted.first && promoted.first > 0;
+    const bool wrong = !server.running || server.role != redis::Role::kMaster || silent || seen_superseded ||
+                       (Holder() != host && bridge.claim_index() >= holder_since_index_);
+    if (!wrong) {
+      wrong_since_[host] = TimePoint::max();
+      continue;
+    }
+    wrong_since_[host] = std::min(wrong_since_[host], now);
+    const Duration patience =
+        silent ? std::max<Duration>(world_.options.sentinels.down_after, 5s) + kNotice : kNotice;
+    const bool was_away = able_since_[host] > wrong_since_[host] - kRecovery;
+    const TimePoint from = was_away ? std::max(able_since_[host] + kRecovery, wrong_since_[host]) : wrong_since_[host];
+    if (now - from > patience) Break("2: " + HostName(host) + " is still served as master");
+  }
+  if (double_since_) {
+    const auto holder = Holder();
+    const bool able = holder && able_since_[*holder] + kRecovery < *double_since_;
+    if (now - *double_since_ > (able ? kWithdrawal : kLongestRepushed)) {
+      Break("1: a stale master that its Consul agent pushed back is not withdrawn");
+    }
+  }
+  world_.environment.queue.After(kAudit, [this] { Audit(); });
+}
+
+}  // namespace rcb::simulation

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/claim.h"
+#include "tests/simulation/world.h"
+
+namespace rcb::simulation {
+
+/// The promises of DESIGN section 1, checked at every change of Consul and, where they are about time, four times a
+/// second. The first one broken ends the schedule.
+class Invariants {
+ public:
+  explicit Invariants(World& world);
+
+  void Start();
+  /// An operator re-monitored the group at config-epoch 0: the claim may follow Sentinel to a lower epoch.
+  void OnSentinelReset() { sentinel_reset_ = true; }
+
+  const std::optional<std::string>& broken() const { return broken_; }
+  void Break(const std::string& sentence);
+
+  std::set<std::size_t> ServedMasters() const;
+  bool IsServedReplica(std::size_t host) const;
+  const std::optional<agent::Claim>& claim() const { return claim_; }
+  std::optional<std::size_t> Holder() const;
+
+  // What was measured.
+  const std::vector<Duration>& without_master() const { return without_master_; }
+  const std::vector<Duration>& promotion_to_published() const { return promotion_to_published_; }
+  const std::vector<Duration>& repushed() const { return repushed_; }
+  std::size_t takeovers() const { return takeovers_; }
+
+ private:
+  void OnKey();
+  void OnCatalog();
+  void Audit();
+  void CheckClaimOrder(const agent::Claim& before, const agent::Claim& after);
+  void CheckClaimIsTrue(const std::optional<agent::Claim>& before, const agent::Claim& after);
+  void CheckServed(std::size_t host);
+  void NoteCatalog();
+  bool MayBeRepushed(std::size_t host);
+  bool BridgeIsAble(std::size_t host);
+  TimePoint LastNamed(std::size_t host) const;
+  bool MostSentinelsName(std::size_t host) const;
+  bool WasMasterWhenSent(std::size_t host) const;
+  std::optional<std::size_t> HostOf(const std::string& service_id) const;
+  const consul::ServiceEntry* EntryOf(std::size_t host) const;
+
+  World& world_;
+  std::optional<std::string> broken_;
+  std::optional<agent::Claim> claim_;
+  std::uint64_t holder_since_index_ = 0;  ///< Of the claim that made the present holder.
+  TimePoint holder_since_{};
+  bool sentinel_reset_ = false;
+  std::set<std::size_t> served_;
+  std::optional<TimePoint> none_since_;
+  std::optional<TimePoint> double_since_;
+
+  // By host, as of the last audit.
+  std::vector<TimePoint> able_since_;        ///< Bridge, local Consul agent and Consul's servers all within reach.
+  std::vector<TimePoint> wrong_since_;       ///< Served though its own host can tell that it is no master.
+  std::vector<TimePoint> last_master_;       ///< When it last said master.
+  std::vector<TimePoint> master_since_;
+  std::vector<TimePoint> last_named_;        ///< When a running Sentinel last named it.
+  std::vector<TimePoint> served_since_;      ///< As master.
+  std::vector<std::set<std::string>> replids_;          ///< That stand for its data set.
+
+  std::vector<std::string> noted_;  ///< Entries as the history last told them.
+  std::vector<Duration> without_master_;
+  std::vector<Duration> promotion_to_published_;
+  std::vector<Duration> repushed_;
+  std::size_t takeovers_ = 0;
+};
+
+}  // namespace rcb::simulation
