@@ -31,6 +31,8 @@ std::string HolderName(const Claim& claim) {
   return claim.address.empty() ? claim.service_id : claim.address + ":" + std::to_string(claim.port);
 }
 
+std::string ClaimKey(const std::string& service) { return "service/" + service + "/master"; }
+
 std::string EncodeClaim(const Claim& claim) {
   const nlohmann::ordered_json object = {
       {"authority", ToString(claim.authority)},

@@ -53,6 +53,9 @@ bool Reaches(Authority authority, std::uint64_t epoch, const Claim& claim);
 /// "host:port of service_id" for sentences.
 std::string HolderName(const Claim& claim);
 
+/// The key in Consul KV that holds the claim of `service`.
+std::string ClaimKey(const std::string& service);
+
 std::string EncodeClaim(const Claim& claim);
 
 /// Takes the value of the key. The error is a sentence. A claim with unknown extra fields is accepted; an unknown

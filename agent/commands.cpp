@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "agent/event_loop.h"
@@ -33,6 +35,36 @@ tl::expected<Setup, std::string> Prepare(EventLoop& loop, const ConfigSources& s
   auto client = consul::Client::Create(loop.handle(), config->consul);
   if (!client) return tl::unexpected(client.error().message);
   return Setup{*std::move(config), *std::move(client)};
+}
+
+constexpr int kNoClaim = 1;
+
+/// Runs one call to Consul to its end on a loop of its own.
+template <typename T>
+consul::Result<T> Await(EventLoop& loop, const std::function<void(consul::Client::Handler<T>)>& call) {
+  std::optional<consul::Result<T>> answer;
+  call([&](consul::Result<T> result) {
+    answer = std::move(result);
+    loop.Stop();
+  });
+  loop.Run();
+  return *std::move(answer);
+}
+
+/// Reads the claim and gives it, with the client and loop that read it, to `then`.
+int WithClaim(const ConfigSources& sources,
+              const std::function<int(EventLoop&, consul::Client&, const consul::KvPair&)>& then) {
+  EventLoop loop;
+  const auto setup = Prepare(loop, sources);
+  if (!setup) return Fail(setup.error());
+  const std::string key = ClaimKey(setup->config.service);
+  const auto pair = Await<consul::KvPair>(loop, [&](auto handler) { setup->client->KvGet(key, std::move(handler)); });
+  if (!pair) return Fail(pair.error().message);
+  if (pair->modify_index == 0) {
+    std::fprintf(stderr, "redis-consul-agent: nobody holds the claim: there is no key %s\n", key.c_str());
+    return kNoClaim;
+  }
+  return then(loop, *setup->client, *pair);
 }
 
 std::unique_ptr<Watcher> StartWatcher(EventLoop& loop, Setup setup) {
@@ -93,6 +125,27 @@ int CheckConfig(const ConfigSources& sources) {
   if (!setup) return Fail(setup.error());
   std::puts(DescribeConfig(setup->config).c_str());
   return 0;
+}
+
+int ShowClaim(const ConfigSources& sources) {
+  return WithClaim(sources, [](EventLoop&, consul::Client&, const consul::KvPair& pair) {
+    const auto claim = DecodeClaim(pair.value);
+    if (!claim) return Fail("the key " + pair.key + " holds no claim: " + claim.error());
+    std::puts(EncodeClaim(*claim).c_str());
+    return 0;
+  });
+}
+
+int ReleaseClaim(const ConfigSources& sources) {
+  return WithClaim(sources, [](EventLoop& loop, consul::Client& client, const consul::KvPair& pair) {
+    const auto deleted =
+        Await<void>(loop, [&](auto handler) { client.KvDelete(pair.key, pair.modify_index, std::move(handler)); });
+    if (!deleted) return Fail(deleted.error().message);
+    const auto claim = DecodeClaim(pair.value);
+    std::printf("released %s%s\n", pair.key.c_str(),
+                claim ? (", held by " + HolderName(*claim) + " at epoch " + std::to_string(claim->epoch)).c_str() : "");
+    return 0;
+  });
 }
 
 }  // namespace rcb::agent

@@ -76,8 +76,11 @@ int Main(int argc, char** argv) {
   Flags flags;
   CLI::App* run = app.add_subcommand("run", "Watch the local Redis and keep Consul saying which server is master");
   CLI::App* check = app.add_subcommand("check-config", "Validate the settings and print them, secrets masked");
-  AddFlags(*run, flags);
-  AddFlags(*check, flags);
+  CLI::App* claim = app.add_subcommand("claim", "Inspect or release the record of who is master");
+  claim->require_subcommand(1);
+  CLI::App* show = claim->add_subcommand("show", "Print it as JSON");
+  CLI::App* release = claim->add_subcommand("release", "Delete it, so that any confirmed master may take it");
+  for (CLI::App* command : {run, check, show, release}) AddFlags(*command, flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -86,6 +89,8 @@ int Main(int argc, char** argv) {
     return kUsageError;
   }
   if (run->parsed()) return rcb::agent::Run(SourcesOf(*run, flags));
+  if (show->parsed()) return rcb::agent::ShowClaim(SourcesOf(*show, flags));
+  if (release->parsed()) return rcb::agent::ReleaseClaim(SourcesOf(*release, flags));
   return rcb::agent::CheckConfig(SourcesOf(*check, flags));
 }
 

@@ -185,10 +185,12 @@ Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntr
   const Lane& lane = lanes_[instance];
   const consul::ServiceRegistration meant = RegistrationFor(lane, *lane.wanted);
   Transaction transaction;
-  transaction.claim = lane.take;
+  // The claim is written even where it stays as it is: of two transactions that rest on the same one, say a holder that
+  // comes back and its successor, the second then fails and is thought over with what the first one did.
+  transaction.claim = lane.take ? lane.take : claim_->claim;
   auto& operations = transaction.operations;
-  if (lane.take) {
-    operations.emplace_back(consul::TxnKvCas{options_.claim_key, EncodeClaim(*lane.take), claim_->index});
+  if (transaction.claim) {
+    operations.emplace_back(consul::TxnKvCas{options_.claim_key, EncodeClaim(*transaction.claim), claim_->index});
   } else {
     operations.emplace_back(consul::TxnKvCheckIndex{options_.claim_key, claim_->index});
   }

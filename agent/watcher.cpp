@@ -65,7 +65,7 @@ Watcher::Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::
     : loop_(loop),
       config_(config),
       host_(HostName()),
-      claim_key_("service/" + config.service + "/master"),
+      claim_key_(ClaimKey(config.service)),
       master_name_(config.master_name),
       said_(config.redis.size()),
       fenced_(config.redis.size()),
