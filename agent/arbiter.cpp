@@ -371,6 +371,7 @@ Verdict Arbiter::Held(std::size_t instance, TimePoint now) const {
                         "master" + AtEpoch(claim.epoch) + ", confirmed by " + std::string(ToString(claim.authority)));
   Claim current = ClaimFor(instance, claim.epoch, claim.authority);
   current.since = claim.since;
+  current.revision = claim.revision;
   if (current != claim) verdict.rewrite = current;
   return verdict;
 }
@@ -402,6 +403,7 @@ Claim Arbiter::ClaimFor(std::size_t instance, std::uint64_t epoch, Authority aut
                .run_id = state.server.run_id,
                .replid = state.info->replid,
                .follows = {},
+               .revision = 0,
                .since = {}};
 }
 

@@ -45,6 +45,7 @@ std::string EncodeClaim(const Claim& claim) {
       {"run_id", claim.run_id},
       {"replid", claim.replid},
       {"follows", claim.follows},
+      {"revision", claim.revision},
       {"since", claim.since},
   };
   return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
@@ -84,6 +85,8 @@ tl::expected<Claim, std::string> DecodeClaim(std::string_view value) {
   }
   claim.run_id = TextOr(object, "run_id");
   claim.replid = TextOr(object, "replid");
+  const auto revision = object.find("revision");
+  if (revision != object.end() && revision->is_number_unsigned()) claim.revision = revision->get<std::uint64_t>();
   claim.follows = TextOr(object, "follows");
   claim.since = TextOr(object, "since");
   return claim;

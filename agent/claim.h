@@ -33,6 +33,9 @@ struct Claim {
   /// For a yielded claim: the server that the former holder follows now, as host:port; its successor before Redis 4.0,
   /// which has no replication ids.
   std::string follows;
+  /// Counts the transactions that published a holder. Consul leaves the index of a key alone when the same value is
+  /// written again (seen on 1.8.7): this makes each of them move it.
+  std::uint64_t revision = 0;
   std::string since;  ///< UTC time of the takeover, for people; never used in a decision.
 
   bool operator==(const Claim&) const = default;

@@ -188,6 +188,7 @@ Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntr
   // The claim is written even where it stays as it is: of two transactions that rest on the same one, say a holder that
   // comes back and its successor, the second then fails and is thought over with what the first one did.
   transaction.claim = lane.take ? lane.take : claim_->claim;
+  if (transaction.claim) transaction.claim->revision = (claim_->claim ? claim_->claim->revision : 0) + 1;
   auto& operations = transaction.operations;
   if (transaction.claim) {
     operations.emplace_back(consul::TxnKvCas{options_.claim_key, EncodeClaim(*transaction.claim), claim_->index});

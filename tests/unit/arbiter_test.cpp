@@ -2,6 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <fstream>
+#include <map>
+#include <utility>
+#include <vector>
+
 using namespace rcb;
 using namespace rcb::agent;
 using namespace std::chrono_literals;
@@ -100,7 +105,106 @@ void CheckWithheld(const Verdict& verdict, const std::string& part) {
   CHECK_FALSE(verdict.take);
 }
 
+/// The rows of README's table "local evidence | tag | check", by their first column.
+std::map<std::string, std::pair<std::string, std::string>> ReadmeTable() {
+  std::ifstream readme(RCB_TEST_DATA "/../../README.md");
+  REQUIRE(readme);
+  std::map<std::string, std::pair<std::string, std::string>> rows;
+  std::string line;
+  while (std::getline(readme, line) && line != "| local evidence | tag | check |") {
+  }
+  std::getline(readme, line);  // The rule below the heading.
+  while (std::getline(readme, line) && line.starts_with("| ")) {
+    std::vector<std::string> cells;
+    for (std::size_t at = 2; at < line.size();) {
+      const std::size_t end = line.find(" |", at);
+      REQUIRE(end != std::string::npos);
+      cells.push_back(line.substr(at, end - at));
+      at = end + 3;
+    }
+    REQUIRE(cells.size() == 3);
+    rows[cells[0]] = {cells[1], cells[2]};
+  }
+  return rows;
+}
+
+/// One row of that table: the evidence that it names, made on a bench that was a published replica before.
+struct TableRow {
+  const char* evidence;
+  void (*make)(Bench&);
+};
+
+const TableRow kTableRows[] = {
+    {"master, claim held by this instance",
+     [](Bench& bench) {
+       bench.Says(Role::kMaster);
+       bench.Claimed(Bench::ClaimOf(kPort, 5));
+     }},
+    {"master, not confirmed by any authority",
+     [](Bench& bench) {
+       bench.Says(Role::kMaster);
+       bench.NoClaim();
+     }},
+    {"master, claim held elsewhere at a higher epoch",
+     [](Bench& bench) {
+       bench.Says(Role::kMaster);
+       bench.SentinelNames(kPort, 4);
+     }},
+    {"replica, link up, in sync", [](Bench&) {}},
+    {"replica, link down",
+     [](Bench& bench) {
+       bench.state.info->master_link_up = false;
+       bench.state.info->master_link_down_since = 29s;
+     }},
+    {"replica, link down for 30 s",
+     [](Bench& bench) {
+       bench.state.info->master_link_up = false;
+       bench.state.info->master_link_down_since = 30s;
+     }},
+    {"replica, full synchronisation or loading", [](Bench& bench) { bench.state.loading = true; }},
+    {"replica hidden by `replica-announced no`", [](Bench& bench) { bench.state.info->announced = false; }},
+    {"connection refused", [](Bench& bench) { bench.state.health = Health::kRefused; }},
+    {"no reply for `hang_after`", [](Bench& bench) { bench.state.health = Health::kSilent; }},
+    {"-BUSY",
+     [](Bench& bench) {
+       bench.state.health = Health::kBusy;
+       bench.state.health_since = bench.now;
+     }},
+    {"-BUSY for 10 s",
+     [](Bench& bench) {
+       bench.state.health = Health::kBusy;
+       bench.state.health_since = bench.now - 10s;
+     }},
+    {"-NOAUTH, -WRONGPASS, -NOPERM", [](Bench& bench) { bench.state.health = Health::kDenied; }},
+};
+
+std::string TagCell(Tag tag, Tag before) {
+  if (tag == Tag::kNone) return "none";
+  if (tag == before) return "last";
+  return tag == Tag::kMaster ? "`master`" : "`replica`";
+}
+
 }  // namespace
+
+TEST_CASE("Arbiter: the README's table and the code say the same") {
+  const auto table = ReadmeTable();
+  CHECK(table.size() == std::size(kTableRows));
+  for (const TableRow& row : kTableRows) {
+    CAPTURE(std::string(row.evidence));
+    REQUIRE(table.contains(row.evidence));
+    const auto& [tag, check] = table.at(row.evidence);
+    Bench bench = WithSentinels();
+    bench.Says(Role::kReplica);
+    bench.Claimed(Bench::ClaimOf(kOtherPort, 5));
+    const Publication before = bench.Decide().publication.value();
+    row.make(bench);
+    const Verdict verdict = bench.Decide();
+    REQUIRE(verdict.publication);
+    const Publication& publication = *verdict.publication;
+    CHECK((tag == TagCell(publication.tag, Tag::kNone) || tag == TagCell(publication.tag, before.tag)));
+    CHECK((check == ToString(publication.status) || (check == "unchanged" && publication == before)));
+  }
+}
 
 TEST_CASE("Arbiter: nothing is said before something is known") {
   Bench bench = WithSentinels();
