@@ -47,7 +47,8 @@ Arbiter::Arbiter(const Options& options, std::vector<Identity> instances)
       states_(instances_.size()),
       published_(instances_.size()),
       sentinel_heard_(options.sentinels_configured),
-      named_at_(instances_.size()) {}
+      named_at_(instances_.size()),
+      outvoted_since_(instances_.size()) {}
 
 void Arbiter::OnInstance(std::size_t instance, const redis::InstanceState& state) { states_[instance] = state; }
 
@@ -67,6 +68,7 @@ void Arbiter::OnElection(const std::string& sentinel_id, const std::optional<red
 
 void Arbiter::OnClaim(const ClaimRecord& record, TimePoint now) {
   const bool absent = record.index == 0;
+  if (!claim_) first_claim_at_ = now;
   if (absent && (!claim_ || claim_->index != 0)) claim_lost_at_ = now;
   if (record.claim) last_claim_ = record.claim;
   if (!claim_ || claim_->index != record.index) claim_since_ = now;
@@ -84,6 +86,18 @@ bool Arbiter::HoldsClaim(std::size_t instance) const {
   return claim_ && claim_->claim && IsHolder(*claim_->claim, instance);
 }
 
+bool Arbiter::IsServedAsMaster(std::size_t instance) const {
+  return catalog_ && std::any_of(catalog_->begin(), catalog_->end(), [&](const CatalogFact& fact) {
+           return fact.served_as_master && fact.service_id == instances_[instance].service_id &&
+                  fact.node == instances_[instance].node;
+         });
+}
+
+/// All Sentinels are lost: the held claim stands. They would have been heard by now.
+bool Arbiter::ListenedInVain(std::size_t instance, TimePoint now) const {
+  return now - std::max(states_[instance].health_since, first_claim_at_) >= options_.view_freshness;
+}
+
 bool Arbiter::HolderIsServedAsMaster() const {
   if (!catalog_) return true;  // Unknown is not gone.
   return std::any_of(catalog_->begin(), catalog_->end(), [this](const CatalogFact& fact) {
@@ -98,7 +112,13 @@ std::vector<Verdict> Arbiter::Decide(TimePoint now) {
   std::vector<Verdict> verdicts;
   verdicts.reserve(instances_.size());
   for (std::size_t i = 0; i < instances_.size(); ++i) {
-    if (AskSentinels(i, now).majority_names_it) named_at_[i] = now;
+    const SentinelWord word = AskSentinels(i, now);
+    if (word.majority_names_it) named_at_[i] = now;
+    if (!word.majority_names || !HoldsClaim(i)) {
+      outvoted_since_[i].reset();
+    } else if (!outvoted_since_[i]) {
+      outvoted_since_[i] = now;
+    }
     verdicts.push_back(Judge(i, now));
     if (options_.demote_superseded) FenceRedis(i, now, verdicts[i]);
     // A takeover is published only once its transaction is through, which shows as a claim that is held.
@@ -125,7 +145,7 @@ void Arbiter::FindAuthority(TimePoint now) {
   if (listened) authority_ = Authority::kReplication;
 }
 
-/// The run id decides where it is known; an address only where it is not, since several hosts may share a private one.
+/// By run id, or else by address: the run id that Sentinel tells may still be that of the process before.
 bool Arbiter::IsNamed(std::size_t instance, const redis::Endpoint& address, const std::string& run_id) const {
   if (!run_id.empty() && run_id == states_[instance].server.run_id) return true;
   const auto& own = instances_[instance].addresses;
@@ -135,13 +155,17 @@ bool Arbiter::IsNamed(std::size_t instance, const redis::Endpoint& address, cons
 Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now) const {
   SentinelWord word;
   std::set<std::string> voters;
+  std::map<redis::Endpoint, std::size_t> others;
   std::size_t known = 0;
+  std::size_t fresh = 0;
   for (const auto& [id, timed] : views_) {
     const redis::SentinelView& view = timed.view;
-    known = std::max<std::size_t>({known, view.other_sentinels + std::size_t{1}, views_.size()});
     if (now - timed.at > options_.view_freshness) continue;
+    ++fresh;
+    known = std::max<std::size_t>({known, view.other_sentinels + std::size_t{1}, fresh});
     const bool names_it = IsNamed(instance, view.master, view.master_run_id);
     if (view.direct && names_it) voters.insert(id);
+    if (view.direct && !names_it) ++others[view.master];
     if (view.direct && names_it && view.failover_in_progress) word.electing = true;
     if (!word.best || view.config_epoch > word.best->config_epoch) {
       word.best = view;
@@ -152,6 +176,9 @@ Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now)
     }
   }
   word.majority_names_it = voters.size() * 2 > known;
+  for (const auto& [master, votes] : others) {
+    if (votes * 2 > known) word.majority_names = master;
+  }
   if (word.best && word.best_names_it && !word.best_disputed) word.confirmed = word.best->config_epoch;
   for (const auto& [id, election] : elections_) {
     if (IsNamed(instance, election.chosen, {}) && (!word.best || election.epoch > word.best->config_epoch)) {
@@ -174,9 +201,7 @@ Verdict Arbiter::Judge(std::size_t instance, TimePoint now) const {
     case Health::kSilent: return Down(instance, state.detail);
     case Health::kBusy:
       if (now - state.health_since < options_.busy_bound) {
-        Verdict unchanged;
-        unchanged.publication = published_[instance];
-        return unchanged;
+        return Unchanged(instance);
       }
       return Down(instance, state.detail);
     case Health::kDenied:
@@ -190,6 +215,17 @@ Verdict Arbiter::Judge(std::size_t instance, TimePoint now) const {
   if (state.info->role == Role::kReplica) return JudgeReplica(instance, now);
   if (state.loading) return Down(instance, "loading its data set");
   return JudgeMaster(instance, now);
+}
+
+/// What was published stays, but for a master whose claim went elsewhere meanwhile.
+Verdict Arbiter::Unchanged(std::size_t instance) const {
+  const auto& before = published_[instance];
+  if (before && before->tag == Tag::kMaster && claim_ && claim_->claim && !HoldsClaim(instance)) {
+    return Withhold("superseded by " + HolderName(*claim_->claim) + AtEpoch(claim_->claim->epoch));
+  }
+  Verdict unchanged;
+  unchanged.publication = before;
+  return unchanged;
 }
 
 Verdict Arbiter::JudgeReplica(std::size_t instance, TimePoint now) const {
@@ -225,11 +261,8 @@ Verdict Arbiter::JudgeMaster(std::size_t instance, TimePoint now) const {
   if (!authority_ || !claim_) return {};  // Nobody was asked yet: what stands in Consul stays.
   if (!claim_->unreadable.empty()) {
     const auto& before = published_[instance];
-    if (before && before->tag == Tag::kMaster) {
-      Verdict unchanged;
-      unchanged.publication = before;
-      return unchanged;
-    }
+    if (before && before->tag == Tag::kMaster && last_claim_ && IsHolder(*last_claim_, instance))
+      return Unchanged(instance);
     return Withhold("says master, but the claim in Consul KV cannot be understood: " + claim_->unreadable);
   }
   return *authority_ == Authority::kSentinel ? JudgeMasterBySentinel(instance, now)
@@ -252,10 +285,17 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
   }
   if (mine) {
     const bool restarted = claim->run_id != states_[instance].server.run_id;
-    const bool reconfirmed = word.confirmed && Reaches(Authority::kSentinel, *word.confirmed, *claim);
+    // Most Sentinels may also confirm it at a lower epoch: they were reset.
+    const bool reconfirmed =
+        word.confirmed && (word.majority_names_it || Reaches(Authority::kSentinel, *word.confirmed, *claim));
     // From here on the claim speaks for it. One that is published stays; one that comes back is asked for more.
+    if (outvoted_since_[instance] && now - *outvoted_since_[instance] >= kResetWait) {
+      return Withhold("says master, but most Sentinels name " + word.majority_names->ToString());
+    }
     if (!was_master && word.electing) return Withhold("says master, but Sentinel is choosing its successor");
     if (restarted && !reconfirmed) return Withhold("says master and was restarted, but no Sentinel confirms it yet");
+    // Whoever comes back to a claim first listens: what stands in Consul, which does not show it, stays.
+    if (!was_master && !word.best && !IsServedAsMaster(instance) && !ListenedInVain(instance, now)) return {};
     if (claim->state == Claim::State::kYielded && !reconfirmed) {
       return Withhold("says master, but gave the role up and no Sentinel confirms it anew");
     }
@@ -271,9 +311,10 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
                                        : "says master, but no Sentinel confirms it");
   }
   // A Sentinel that was reset starts again at a low epoch: most of them must agree, and nobody may be using the holder.
-  const bool wins = !claim || Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
-                    (claim->state == Claim::State::kYielded && *word.confirmed == claim->epoch) ||
-                    (word.majority_names_it && now - claim_since_ >= kResetWait && !HolderIsServedAsMaster());
+  const bool wins =
+      !claim || Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
+      (claim->state == Claim::State::kYielded && (*word.confirmed == claim->epoch || word.majority_names_it)) ||
+      (word.majority_names_it && now - claim_since_ >= kResetWait && !HolderIsServedAsMaster());
   if (!wins) return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
   if (word.electing) return Withhold("says master, but Sentinel is choosing its successor");
   return Take(instance, *word.confirmed, Authority::kSentinel);
@@ -377,7 +418,10 @@ Verdict Arbiter::Held(std::size_t instance, TimePoint now) const {
 }
 
 /// DESIGN section 5, "Fencing itself": what a partition hides from this host may have happened.
+/// Without Sentinel there is nothing to tell a partition from an outage of Consul, which alone is to change nothing:
+/// the check of Consul's own node and the guarded takeover of a descendant have to do.
 bool Arbiter::LeaseExpired(std::size_t instance, TimePoint now) const {
+  if (authority_ != Authority::kSentinel) return false;
   const auto by_sentinel = down_after_.count() > 0 ? down_after_ * 4 / 5 : kMostLease;
   const auto lease = options_.lease.value_or(std::clamp<milliseconds>(by_sentinel, kLeastLease, kMostLease));
   return now - std::max(claim_read_at_, named_at_[instance]) > lease;

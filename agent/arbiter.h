@@ -117,15 +117,17 @@ class Arbiter {
     std::optional<std::uint64_t> confirmed;   ///< The epoch at which it is confirmed.
     std::optional<redis::SentinelView> best;  ///< The fresh view of the highest config-epoch; absent: none is fresh.
     bool best_names_it = false;
-    bool best_disputed = false;      ///< Fresh views of the same highest epoch name different masters.
-    bool electing = false;           ///< Sentinel is about to replace it, or has chosen another one at a higher epoch.
-    bool majority_names_it = false;  ///< More than half of the known Sentinels, by fresh direct views.
+    bool best_disputed = false;  ///< Fresh views of the same highest epoch name different masters.
+    bool electing = false;       ///< Sentinel is about to replace it, or has chosen another one at a higher epoch.
+    std::optional<redis::Endpoint> majority_names;  ///< Another server that a majority names.
+    bool majority_names_it = false;                 ///< More than half of the known Sentinels, by fresh direct views.
   };
 
   void FindAuthority(TimePoint now);
   bool IsNamed(std::size_t instance, const redis::Endpoint& address, const std::string& run_id) const;
   SentinelWord AskSentinels(std::size_t instance, TimePoint now) const;
   Verdict Judge(std::size_t instance, TimePoint now) const;
+  Verdict Unchanged(std::size_t instance) const;
   Verdict JudgeReplica(std::size_t instance, TimePoint now) const;
   Verdict JudgeMaster(std::size_t instance, TimePoint now) const;
   Verdict JudgeMasterBySentinel(std::size_t instance, TimePoint now) const;
@@ -139,6 +141,8 @@ class Arbiter {
   Verdict Take(std::size_t instance, std::uint64_t epoch, Authority authority) const;
   Claim ClaimFor(std::size_t instance, std::uint64_t epoch, Authority authority) const;
   bool HolderIsServedAsMaster() const;
+  bool IsServedAsMaster(std::size_t instance) const;
+  bool ListenedInVain(std::size_t instance, TimePoint now) const;
   bool IsHolder(const Claim& claim, std::size_t instance) const;
 
   Options options_;
@@ -151,10 +155,12 @@ class Arbiter {
   std::chrono::milliseconds down_after_{0};  ///< Sentinel's, as last told; 0: not told.
   std::optional<ClaimRecord> claim_;
   TimePoint claim_read_at_{};
+  TimePoint first_claim_at_{};
   TimePoint claim_since_{};          ///< When the claim was first read as it is.
   std::optional<Claim> last_claim_;  ///< The last one that was understood: it outlives a key that vanished.
   TimePoint claim_lost_at_{};        ///< When the key was first read as absent.
   std::vector<TimePoint> named_at_;  ///< When a majority of Sentinels last named the instance.
+  std::vector<std::optional<TimePoint>> outvoted_since_;  ///< Since when a majority names another than this holder.
   std::optional<std::vector<CatalogFact>> catalog_;
   std::optional<Authority> authority_;
 };

@@ -45,7 +45,7 @@ void Group::OnClaim(const consul::Result<consul::KvPair>& pair, TimePoint now) {
 void Group::AcceptClaim(const ClaimRecord& record, TimePoint now) {
   claim_index_ = record.index;
   arbiter_.OnClaim(record, now);
-  publisher_.OnClaim(record);
+  publisher_.OnClaim(record, now);
 }
 
 void Group::OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries, TimePoint now) {
@@ -84,7 +84,9 @@ std::vector<Publisher::Call> Group::Decide(const std::string& group_name, const 
 void Group::OnDone(const Publisher::Call& call, const consul::Result<std::uint64_t>& result, TimePoint now) {
   if (result) {
     const auto* transaction = std::get_if<Publisher::Transaction>(&call.what);
-    if (transaction != nullptr && transaction->claim) {
+    // The answer may come after a reading of what somebody wrote since.
+    const bool older = claim_index_ && *result < *claim_index_ && !claim_suspect_;
+    if (transaction != nullptr && transaction->claim && !older) {
       AcceptClaim({.claim = transaction->claim, .index = *result, .unreadable = {}}, now);
     }
     publisher_.OnDone(call, {}, now);

@@ -22,6 +22,9 @@ constexpr milliseconds kSettle{500};
 constexpr milliseconds kConflictPause{20};
 /// One that Consul refuses for good reasons (ACL) is tried again at this pace, should an operator mend it.
 constexpr milliseconds kDeniedPause{5000};
+/// A claim and the catalog that was written with it come by two queries. A takeover that rests on the new claim and the
+/// old catalog would leave the new holder beside itself; where the catalog did not change none comes.
+constexpr milliseconds kCatalogLag{300};
 /// Operations of a takeover besides two for each registration that is stripped: claim, service, check.
 constexpr std::size_t kOwnOperations = 3;
 
@@ -67,7 +70,19 @@ void Publisher::OnVerdict(std::size_t instance, const Verdict& verdict, const Fa
   }
 }
 
-void Publisher::OnCatalog(std::vector<ServiceEntry> entries) { catalog_ = std::move(entries); }
+void Publisher::OnClaim(const ClaimRecord& record, TimePoint now) {
+  const bool changed = claim_ && claim_->index != 0 && record.index != 0 && claim_->index != record.index;
+  if (changed) {
+    catalogs_at_claim_ = catalogs_read_;
+    catalog_due_ = now + kCatalogLag;
+  }
+  claim_ = record;
+}
+
+void Publisher::OnCatalog(std::vector<ServiceEntry> entries) {
+  catalog_ = std::move(entries);
+  ++catalogs_read_;
+}
 
 void Publisher::OnCatalogLost() {
   catalog_.reset();
@@ -120,6 +135,7 @@ std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, Ti
                 {Tag::kNone, CheckStatus::kCritical, "confirmed as master, but not published: " + lane.denied});
   }
   if (!catalog_ || !claim_) return std::nullopt;
+  if (lane.take && catalogs_at_claim_ == catalogs_read_ && now < catalog_due_) return std::nullopt;
   const ServiceEntry* own = Find(lane.facts);
   const bool untold = !lane.registered || own == nullptr;
   if (untold && now < lane.settle_until) return std::nullopt;  // Registered a moment ago: its entry is about to show.
@@ -158,10 +174,14 @@ void Publisher::ReadCatalog(Lane& lane, TimePoint now) {
   if (!catalog_ || now < lane.settle_until) return;
   const ServiceEntry* own = Find(lane.facts);
   const consul::CatalogCheck* check = own == nullptr ? nullptr : FindCheck(*own);
-  lane.shown_as_master = check != nullptr && check->status != "critical" && own->HasTag(kMasterTag);
+  const bool newer = lane.shown_since != catalogs_read_;
+  if (newer) {
+    lane.shown_as_master = check != nullptr && check->status != "critical" && own->HasTag(kMasterTag);
+  }
   if (!lane.registered || !lane.told) return;
-  // A master that the catalog does not show may have been superseded: only a transaction can tell.
-  if (own != nullptr && !lane.shown_as_master && IsServedMaster(*lane.wanted)) return;
+  // A master that the catalog does not show may have been superseded: only a transaction can tell. One that a
+  // transaction has just published is not judged by what was read before.
+  if (IsServedMaster(*lane.wanted) && (!newer || (own != nullptr && !lane.shown_as_master))) return;
   if (own != nullptr && !Drifted(lane, *own)) {
     lane.corrections.Reset();
     return;
@@ -228,6 +248,12 @@ void Publisher::AppendStrip(const ServiceEntry& entry, const std::string& reason
   operations.emplace_back(consul::TxnCheckSet{entry.node, entry.name, std::move(critical)});
 }
 
+/// A withdrawal compares what it changes, so a catalog read since the last transaction is new enough for it; where none
+/// came, nothing changed.
+bool Publisher::IsSettled(const Lane& lane, TimePoint now) const {
+  return lane.shown_since != catalogs_read_ || now >= lane.settle_until;
+}
+
 std::optional<Publisher::Call> Publisher::NextForGroup(TimePoint now) {
   if (!claim_) return std::nullopt;
   if (rewrite_) {
@@ -236,10 +262,9 @@ std::optional<Publisher::Call> Publisher::NextForGroup(TimePoint now) {
         rewrite_->state == Claim::State::kYielded ? "yielded: it is a replica now" : "claim brought up to date"};
   }
   // The holder withdraws what anti-entropy of a lost host, or somebody else, brings back.
-  if (!catalog_ || now < group_.transaction_at) return std::nullopt;
-  const auto holder = std::find_if(lanes_.begin(), lanes_.end(), [now](const Lane& lane) {
-    return lane.wanted && IsServedMaster(*lane.wanted) && lane.shown_as_master && !lane.take &&
-           now >= lane.settle_until;
+  if (!catalog_ || now < group_.transaction_at || !IsSettled(group_, now)) return std::nullopt;
+  const auto holder = std::find_if(lanes_.begin(), lanes_.end(), [this, now](const Lane& lane) {
+    return lane.wanted && IsServedMaster(*lane.wanted) && lane.shown_as_master && !lane.take && IsSettled(lane, now);
   });
   if (holder == lanes_.end()) return std::nullopt;
   Transaction transaction;
@@ -285,16 +310,19 @@ void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
       lane.output_unpushed = false;
       lane.settle_until = now + kSettle;
     }
-    if (update->status == CheckStatus::kCritical) lane.shown_as_master = false;
+    if (changed && update->status == CheckStatus::kCritical) {
+      lane.shown_as_master = false;
+      lane.shown_since = catalogs_read_;
+    }
   } else if (std::holds_alternative<WriteClaim>(call.what)) {
     rewrite_.reset();
   } else {
     lane.denied.clear();
     lane.take.reset();
     lane.settle_until = now + kSettle;
+    lane.shown_since = catalogs_read_;
     if (call.lane == kGroupLane) {
       ++drift_corrected_;
-      lane.transaction_at = now + kSettle;
     } else {
       lane.shown_as_master = true;
     }

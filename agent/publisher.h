@@ -81,7 +81,7 @@ class Publisher {
   Publisher(const Options& options, std::size_t instances);
 
   void OnVerdict(std::size_t instance, const Verdict& verdict, const Facts& facts);
-  void OnClaim(const ClaimRecord& record) { claim_ = record; }
+  void OnClaim(const ClaimRecord& record, TimePoint now);
   void OnCatalog(std::vector<consul::ServiceEntry> entries);
   /// Consul cannot be read: what is known of the catalog may be old. Calls go on being tried.
   void OnCatalogLost();
@@ -106,10 +106,11 @@ class Publisher {
     // What the local Consul agent is known to hold; absent: unknown.
     std::optional<consul::ServiceRegistration> registered;
     std::optional<UpdateTtl> told;
-    bool shown_as_master = false;  ///< The catalog's word, or what our last call made of it.
-    std::string denied;            ///< Consul refused the takeover: why.
-    bool check_missing = false;    ///< The local Consul agent does not know the check: register first.
-    bool output_unpushed = false;  ///< The check's new output waits for a registration to carry it.
+    bool shown_as_master = false;   ///< The catalog's word, or what our last call made of it.
+    std::uint64_t shown_since = 0;  ///< How many catalogs had been read at that call: only a later one knows better.
+    std::string denied;             ///< Consul refused the takeover: why.
+    bool check_missing = false;     ///< The local Consul agent does not know the check: register first.
+    bool output_unpushed = false;   ///< The check's new output waits for a registration to carry it.
     bool in_flight = false;
     TimePoint heartbeat_at{};
     TimePoint retry_at{};
@@ -132,6 +133,7 @@ class Publisher {
   const consul::ServiceEntry* Find(const Facts& facts) const;
   bool Drifted(const Lane& lane, const consul::ServiceEntry& entry) const;
   bool IsOwn(const consul::ServiceEntry& entry) const;
+  bool IsSettled(const Lane& lane, TimePoint now) const;
   void OnSuccess(Lane& lane, const Call& call, TimePoint now);
   void OnFailure(Lane& lane, const Call& call, const consul::Error& error, TimePoint now);
 
@@ -142,6 +144,9 @@ class Publisher {
   std::size_t rewrite_instance_ = 0;
   std::optional<ClaimRecord> claim_;
   std::optional<std::vector<consul::ServiceEntry>> catalog_;
+  std::uint64_t catalogs_read_ = 0;
+  std::uint64_t catalogs_at_claim_ = 0;  ///< catalogs_read_ when somebody changed the claim.
+  TimePoint catalog_due_{};              ///< Until then the catalog that belongs to the claim may still come.
   std::uint64_t drift_corrected_ = 0;
 };
 

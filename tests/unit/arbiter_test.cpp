@@ -72,6 +72,8 @@ struct Bench {
     return claim;
   }
 
+  void IsServed() { arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7001", .served_as_master = true}}); }
+
   void Claimed(const Claim& claim) { arbiter.OnClaim({.claim = claim, .index = ++index, .unreadable = {}}, now); }
   void NoClaim() { arbiter.OnClaim({}, now); }
 
@@ -138,6 +140,7 @@ const TableRow kTableRows[] = {
     {"master, claim held by this instance",
      [](Bench& bench) {
        bench.Says(Role::kMaster);
+       bench.SentinelNames(kPort, 5);
        bench.Claimed(Bench::ClaimOf(kPort, 5));
      }},
     {"master, not confirmed by any authority",
@@ -301,6 +304,7 @@ TEST_CASE("Arbiter: the claim's epoch fences an old master") {
   }
   SUBCASE("that holds the claim because nobody took it, while Sentinel names another") {
     bench.Claimed(Bench::ClaimOf(kPort, 5));
+    bench.IsServed();
     CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
     bench.SentinelNames(kOtherPort, 6);
     CheckWithheld(bench.Decide(), "Sentinel names 10.0.0.1:7002 at epoch 6");
@@ -312,6 +316,7 @@ TEST_CASE("Arbiter: a held claim") {
   bench.Says(Role::kMaster);
   bench.Claimed(Bench::ClaimOf(kPort, 5));
   SUBCASE("stays when all Sentinels are lost") {
+    bench.IsServed();
     CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "master at epoch 5");
     CHECK_FALSE(bench.Decide().take);
   }
@@ -349,6 +354,25 @@ TEST_CASE("Arbiter: a held claim") {
     REQUIRE(verdict.rewrite);
     CHECK(verdict.rewrite->state == Claim::State::kYielded);
     CHECK(verdict.rewrite->epoch == 5);
+  }
+  SUBCASE("that is not shown waits for a word of Sentinel, or until there will be none") {
+    CHECK(bench.Decide() == Verdict{});
+    bench.arbiter.OnCatalog({});
+    CHECK(bench.Decide() == Verdict{});
+    bench.now += 5s;
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "master at epoch 5");
+  }
+  SUBCASE("is lost when most Sentinels name another for long, though at a lower epoch: they were reset") {
+    bench.IsServed();
+    bench.Decide();
+    for (int second = 0; second < 10; ++second) {
+      bench.SentinelNames(kOtherPort, 1, "s1");
+      bench.SentinelNames(kOtherPort, 1, "s2");
+      bench.Claimed(Bench::ClaimOf(kPort, 5));
+      CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "master at epoch 5");
+      bench.now += 1s;
+    }
+    CheckWithheld(bench.Decide(), "most Sentinels name 10.0.0.1:7002");
   }
   SUBCASE("is stable: a second look says the same") { CHECK(bench.Decide() == bench.Decide()); }
 }
@@ -628,6 +652,19 @@ TEST_CASE("Arbiter: the lease follows Sentinel's down-after") {
     bench.now += 1ms;
     CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kCritical, "fenced");
   }
+}
+
+TEST_CASE("Arbiter: a busy master whose claim went elsewhere is not left as it was") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  bench.SentinelNames(kPort, 5);
+  bench.Claimed(Bench::ClaimOf(kPort, 5));
+  bench.Decide();
+  bench.state.health = Health::kBusy;
+  bench.state.health_since = bench.now;
+  CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+  bench.Claimed(Bench::ClaimOf(kOtherPort, 6));
+  CheckWithheld(bench.Decide(), "superseded by 10.0.0.1:7002 at epoch 6");
 }
 
 TEST_CASE("Arbiter: auto finds the authority out") {

@@ -75,6 +75,18 @@ TEST_CASE("SentinelElection: tells nothing whose epoch is not certain") {
   CHECK_FALSE(follower.election.current());
 }
 
+TEST_CASE("SentinelElection: a group that is configured anew has no failover") {
+  Follower follower;
+  follower.On("+new-epoch", "7");
+  follower.On("+try-failover", kMaster);
+  follower.On("+selected-slave", kReplica);
+  REQUIRE(follower.election.current());
+  SUBCASE("reset") { follower.On("+reset-master", kMaster); }
+  SUBCASE("removed") { follower.On("-monitor", kMaster); }
+  SUBCASE("monitored again") { follower.On("+monitor", std::string(kMaster) + " quorum 2"); }
+  CHECK_FALSE(follower.election.current());
+}
+
 TEST_CASE("SentinelElection: another group's end does not end this one") {
   Follower follower;
   follower.On("+new-epoch", "7");

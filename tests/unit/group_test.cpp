@@ -1,0 +1,115 @@
+#include "agent/group.h"
+
+#include <doctest/doctest.h>
+
+using namespace rcb;
+using namespace rcb::agent;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A group of one local master at 10.0.0.1:7001 whose Sentinel names it at epoch 5.
+struct Bench {
+  Bench() : group(ArbiterOptions(), PublisherOptions(), {Local()}) {
+    redis::InstanceState state;
+    state.health = redis::Health::kAnswering;
+    state.health_since = now;
+    state.server.run_id = "run-1";
+    state.info.emplace();
+    state.info->role = redis::Role::kMaster;
+    state.info->replid = "replid-1";
+    group.OnInstance(0, state);
+    redis::SentinelView view;
+    view.sentinel_id = "s1";
+    view.master_name = "mymaster";
+    view.master = Local().addresses.front();
+    view.config_epoch = 5;
+    view.direct = true;
+    group.OnSentinelView(view, now);
+  }
+
+  static Arbiter::Options ArbiterOptions() {
+    Arbiter::Options options;
+    options.authority = Authority::kSentinel;
+    return options;
+  }
+  static Publisher::Options PublisherOptions() {
+    Publisher::Options options;
+    options.service = "redis";
+    options.claim_key = "service/redis/master";
+    return options;
+  }
+  static Identity Local() {
+    return {.service_id = "redis-h-7001",
+            .node = "n1",
+            .address = "10.0.0.1",
+            .port = 7001,
+            .addresses = {{.host = "10.0.0.1", .port = 7001, .unix_path = {}}}};
+  }
+
+  std::vector<Publisher::Call> Decide() { return group.Decide("mymaster", {}, now); }
+
+  /// Answers calls with success until the transaction comes, which is left open.
+  Publisher::Call NextTransaction() {
+    for (int i = 0; i < 5; ++i) {
+      for (const Publisher::Call& call : Decide()) {
+        if (std::holds_alternative<Publisher::Transaction>(call.what)) return call;
+        group.OnDone(call, 0, now);
+        Catalog();
+      }
+    }
+    FAIL("no transaction");
+    return {};
+  }
+
+  void Catalog() {
+    consul::ServiceEntry entry;
+    entry.node = "n1";
+    entry.id = "redis-h-7001";
+    entry.name = "redis";
+    entry.checks = {{.id = "redis-h-7001:role", .status = "critical", .service_id = "redis-h-7001"}};
+    group.OnCatalog(std::vector{entry}, now);
+  }
+
+  void ReadsClaimOfAnother(std::uint64_t index) {
+    Claim claim;
+    claim.authority = Authority::kSentinel;
+    claim.epoch = 6;
+    claim.node = "n2";
+    claim.service_id = "redis-h-7002";
+    group.OnClaim(consul::KvPair{.key = "service/redis/master", .value = EncodeClaim(claim), .modify_index = index},
+                  now);
+  }
+
+  TimePoint now{1h};
+  Group group;
+};
+
+}  // namespace
+
+// Found by tests/simulation: the former holder published itself once more.
+TEST_CASE("Group: the late answer to a transaction does not hide what somebody wrote since") {
+  Bench bench;
+  bench.group.OnClaim(consul::KvPair{.key = "service/redis/master"}, bench.now);
+  bench.Catalog();
+  bench.now += 1s;
+  const Publisher::Call takeover = bench.NextTransaction();
+  SUBCASE("it is the newest") {
+    bench.group.OnDone(takeover, 20, bench.now);
+    REQUIRE(bench.group.claim());
+    CHECK(bench.group.claim()->index == 20);
+    CHECK(bench.group.HoldsClaim(0));
+  }
+  SUBCASE("another took the claim in between") {
+    bench.ReadsClaimOfAnother(21);
+    bench.group.OnDone(takeover, 20, bench.now);
+    CHECK(bench.group.claim()->index == 21);
+    CHECK_FALSE(bench.group.HoldsClaim(0));
+  }
+  SUBCASE("Consul was lost in between: a lower index may be the truth") {
+    bench.ReadsClaimOfAnother(21);
+    bench.group.OnClaim(consul::Fail(consul::ErrorKind::kUnreachable, "gone"), bench.now);
+    bench.group.OnDone(takeover, 20, bench.now);
+    CHECK(bench.group.HoldsClaim(0));
+  }
+}
