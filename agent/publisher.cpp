@@ -25,6 +25,10 @@ constexpr milliseconds kDeniedPause{5000};
 /// A claim and the catalog that was written with it come by two queries. A takeover that rests on the new claim and the
 /// old catalog would leave the new holder beside itself; where the catalog did not change none comes.
 constexpr milliseconds kCatalogLag{300};
+/// A registration shows in the catalog within milliseconds; a server of Consul that is busy may take seconds.
+constexpr milliseconds kHiddenAfter{5000};
+/// The watch brings a claim that was written within milliseconds.
+constexpr milliseconds kRewritePause{1000};
 /// Operations of a takeover besides two for each registration that is stripped: claim, service, check.
 constexpr std::size_t kOwnOperations = 3;
 
@@ -100,9 +104,11 @@ void Publisher::OnCatalogBack(TimePoint now) {
 std::vector<Publisher::Call> Publisher::Next(TimePoint now) {
   std::vector<Call> calls;
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
-    if (lanes_[i].in_flight || now < lanes_[i].retry_at) continue;
+    if (auto heartbeat = Heartbeat(i, now)) calls.push_back(std::move(*heartbeat));
+    if (lanes_[i].in_flight || lanes_[i].beating || now < lanes_[i].retry_at) continue;
     if (auto call = NextFor(i, now)) {
       lanes_[i].in_flight = true;
+      lanes_[i].updating = std::holds_alternative<UpdateTtl>(call->what);
       calls.push_back(std::move(*call));
     }
   }
@@ -115,15 +121,30 @@ std::vector<Publisher::Call> Publisher::Next(TimePoint now) {
   return calls;
 }
 
+/// Goes beside whatever else is under way: a transaction may hang for longer than a TTL while Consul has no leader.
+std::optional<Publisher::Call> Publisher::Heartbeat(std::size_t instance, TimePoint now) {
+  Lane& lane = lanes_[instance];
+  if (!lane.told || now < lane.heartbeat_at || lane.beating || (lane.in_flight && lane.updating)) return std::nullopt;
+  if (now - lane.beaten_at >= options_.ttl) {
+    // The check expired: this agent was asleep, and the world went on. Saying the old thing again would publish it
+    // anew.
+    lane.told.reset();
+    lane.shown_as_master = false;
+    lane.shown_since = catalogs_read_;
+    return std::nullopt;
+  }
+  const bool gets_worse =
+      lane.wanted && lane.wanted->status == CheckStatus::kCritical && lane.told->status != CheckStatus::kCritical;
+  if (gets_worse) return std::nullopt;  // That is said instead.
+  lane.beating = true;
+  return Call{instance, *lane.told, {}, true};
+}
+
 std::optional<Publisher::Call> Publisher::NextFor(std::size_t instance, TimePoint now) {
   Lane& lane = lanes_[instance];
-  std::optional<Call> call;
-  if (lane.wanted) {
-    ReadCatalog(lane, now);
-    call = IsServedMaster(*lane.wanted) ? NextForMaster(instance, now) : Tell(instance, *lane.wanted);
-  }
-  if (!call && lane.told && now >= lane.heartbeat_at) call = Call{instance, *lane.told, {}};
-  return call;
+  if (!lane.wanted) return std::nullopt;
+  ReadCatalog(lane, now);
+  return IsServedMaster(*lane.wanted) ? NextForMaster(instance, now) : Tell(instance, *lane.wanted);
 }
 
 std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, TimePoint now) {
@@ -151,6 +172,10 @@ std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, Ti
     return Call{instance, UpdateTtl{CheckId(lane.facts.service_id), lane.wanted->status, lane.wanted->reason},
                 "its check is readied before it is published as master"};
   }
+  // Without a takeover only who holds the claim is published: a verdict may be older than the claim.
+  const bool holds = claim_->claim && claim_->claim->state == Claim::State::kHeld &&
+                     claim_->claim->service_id == lane.facts.service_id && claim_->claim->node == lane.facts.node;
+  if (!lane.take && !holds) return std::nullopt;
   return PublishMaster(instance, *own);
 }
 
@@ -175,6 +200,11 @@ void Publisher::ReadCatalog(Lane& lane, TimePoint now) {
   const ServiceEntry* own = Find(lane.facts);
   const consul::CatalogCheck* check = own == nullptr ? nullptr : FindCheck(*own);
   const bool newer = lane.shown_since != catalogs_read_;
+  if (own != nullptr || !lane.registered) {
+    lane.unseen_since.reset();
+  } else if (!lane.unseen_since) {
+    lane.unseen_since = now;
+  }
   if (newer) {
     lane.shown_as_master = check != nullptr && check->status != "critical" && own->HasTag(kMasterTag);
   }
@@ -256,11 +286,13 @@ bool Publisher::IsSettled(const Lane& lane, TimePoint now) const {
 
 std::optional<Publisher::Call> Publisher::NextForGroup(TimePoint now) {
   if (!claim_) return std::nullopt;
-  if (rewrite_) {
-    return Call{
-        kGroupLane, WriteClaim{*rewrite_, claim_->index},
-        rewrite_->state == Claim::State::kYielded ? "yielded: it is a replica now" : "claim brought up to date"};
-  }
+  if (auto withdrawal = Withdraw(now)) return withdrawal;
+  if (!rewrite_ || now < rewrite_at_) return std::nullopt;
+  return Call{kGroupLane, WriteClaim{*rewrite_, claim_->index},
+              rewrite_->state == Claim::State::kYielded ? "yielded: it is a replica now" : "claim brought up to date"};
+}
+
+std::optional<Publisher::Call> Publisher::Withdraw(TimePoint now) const {
   // The holder withdraws what anti-entropy of a lost host, or somebody else, brings back.
   if (!catalog_ || now < group_.transaction_at || !IsSettled(group_, now)) return std::nullopt;
   const auto holder = std::find_if(lanes_.begin(), lanes_.end(), [this, now](const Lane& lane) {
@@ -282,12 +314,35 @@ std::optional<Publisher::Call> Publisher::NextForGroup(TimePoint now) {
 
 void Publisher::OnDone(const Call& call, const consul::Result<void>& result, TimePoint now) {
   Lane& lane = call.lane == kGroupLane ? group_ : lanes_[call.lane];
+  if (call.heartbeat) {
+    OnHeartbeatDone(lane, result, now);
+    return;
+  }
   lane.in_flight = false;
+  lane.updating = false;
   if (result) {
     OnSuccess(lane, call, now);
   } else {
     OnFailure(lane, call, result.error(), now);
   }
+}
+
+void Publisher::OnHeartbeatDone(Lane& lane, const consul::Result<void>& result, TimePoint now) {
+  lane.beating = false;
+  if (result) {
+    lane.beaten_at = now;
+    lane.heartbeat_at = now + options_.ttl / 3;
+    return;
+  }
+  lane.heartbeat_at = now + options_.ttl / 10;
+  if (result.error().kind == ErrorKind::kNotFound) ForgetCheck(lane);
+}
+
+/// The local Consul agent does not know it: it restarted empty.
+void Publisher::ForgetCheck(Lane& lane) {
+  lane.registered.reset();
+  lane.told.reset();
+  lane.check_missing = true;
 }
 
 void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
@@ -306,6 +361,7 @@ void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
     lane.told = *update;
     // Twice missed, the third still comes in time.
     lane.heartbeat_at = now + options_.ttl / 3;
+    lane.beaten_at = now;
     if (changed) {
       lane.output_unpushed = false;
       lane.settle_until = now + kSettle;
@@ -316,6 +372,7 @@ void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
     }
   } else if (std::holds_alternative<WriteClaim>(call.what)) {
     rewrite_.reset();
+    rewrite_at_ = now + kRewritePause;
   } else {
     lane.denied.clear();
     lane.take.reset();
@@ -341,9 +398,7 @@ void Publisher::OnFailure(Lane& lane, const Call& call, const consul::Error& err
       return;
     }
   } else if (error.kind == ErrorKind::kNotFound && std::holds_alternative<UpdateTtl>(call.what)) {
-    lane.registered.reset();
-    lane.told.reset();
-    lane.check_missing = true;
+    ForgetCheck(lane);
     return;
   }
   // The outcome may be unknown: what the local agent holds is told again.
@@ -396,10 +451,9 @@ bool Publisher::IsOwn(const ServiceEntry& entry) const {
   });
 }
 
-bool Publisher::settled(std::size_t instance) const {
-  const Lane& lane = lanes_[instance];
-  return lane.wanted && lane.told && lane.registered && lane.told->status == lane.wanted->status &&
-         lane.told->output == lane.wanted->reason;
+bool Publisher::IsHidden(std::size_t instance, TimePoint now) const {
+  const auto& since = lanes_[instance].unseen_since;
+  return since && now - *since >= kHiddenAfter;
 }
 
 }  // namespace rcb::agent

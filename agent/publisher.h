@@ -74,7 +74,8 @@ class Publisher {
   struct Call {
     std::size_t lane = 0;
     std::variant<Register, UpdateTtl, Transaction, WriteClaim> what;
-    std::string reason;  ///< For the log; empty for a heartbeat.
+    std::string reason;      ///< For the log; empty for a heartbeat.
+    bool heartbeat = false;  ///< Says again what was told; it has its own turn beside the lane's other calls.
   };
   static constexpr std::size_t kGroupLane = static_cast<std::size_t>(-1);
 
@@ -94,8 +95,8 @@ class Publisher {
 
   /// How many calls corrected what the catalog held against what was meant.
   std::uint64_t drift_corrected() const { return drift_corrected_; }
-  /// True once the instance stands in Consul as its verdict says.
-  bool settled(std::size_t instance) const;
+  /// Consul accepted the registration, but the catalog has not shown it for so long that it never will.
+  bool IsHidden(std::size_t instance, TimePoint now) const;
 
  private:
   struct Lane {
@@ -112,6 +113,10 @@ class Publisher {
     bool check_missing = false;     ///< The local Consul agent does not know the check: register first.
     bool output_unpushed = false;   ///< The check's new output waits for a registration to carry it.
     bool in_flight = false;
+    bool updating = false;  ///< The call in flight is an UpdateTtl: a heartbeat beside it might overtake it.
+    bool beating = false;   ///< A heartbeat is in flight.
+    TimePoint beaten_at{};  ///< When the check last heard from us.
+    std::optional<TimePoint> unseen_since;  ///< Registered, but missing in what was read of the catalog.
     TimePoint heartbeat_at{};
     TimePoint retry_at{};
     TimePoint transaction_at{};  ///< Not earlier than this: a refused one is tried again later.
@@ -121,8 +126,12 @@ class Publisher {
     Backoff corrections;         ///< Of corrections of drift, so that two owners of one entry do not fight fast.
   };
 
+  std::optional<Call> Heartbeat(std::size_t instance, TimePoint now);
+  void OnHeartbeatDone(Lane& lane, const consul::Result<void>& result, TimePoint now);
   std::optional<Call> NextFor(std::size_t instance, TimePoint now);
   std::optional<Call> NextForGroup(TimePoint now);
+  std::optional<Call> Withdraw(TimePoint now) const;
+  static void ForgetCheck(Lane& lane);
   std::optional<Call> NextForMaster(std::size_t instance, TimePoint now);
   std::optional<Call> Tell(std::size_t instance, const Publication& wanted);
   void ReadCatalog(Lane& lane, TimePoint now);
@@ -142,6 +151,7 @@ class Publisher {
   Lane group_;
   std::optional<Claim> rewrite_;
   std::size_t rewrite_instance_ = 0;
+  TimePoint rewrite_at_{};  ///< Not earlier: a claim just written is read again first.
   std::optional<ClaimRecord> claim_;
   std::optional<std::vector<consul::ServiceEntry>> catalog_;
   std::uint64_t catalogs_read_ = 0;

@@ -54,6 +54,8 @@ struct Bench {
   void Claimed(std::uint64_t index) {
     Claim claim;
     claim.epoch = 5;
+    claim.node = "n1";
+    claim.service_id = "redis-h-7001";
     publisher.OnClaim({.claim = claim, .index = index, .unreadable = {}}, now);
   }
 
@@ -237,6 +239,7 @@ TEST_CASE("Publisher: a takeover that Consul denies is not published, and says s
   bench.ExpectNothing();
   bench.publisher.OnCatalog({Entry("redis-h-7001", "", "critical")});
   bench.now += 5s;
+  bench.Expect<Publisher::UpdateTtl>();    // A heartbeat was due as well.
   bench.Expect<Publisher::Transaction>();  // Perhaps it was mended.
 }
 
@@ -248,6 +251,7 @@ TEST_CASE("Publisher: a Consul agent that restarted empty is told everything") {
   bench.publisher.OnCatalogLost();
   bench.publisher.OnCatalog({});
   bench.publisher.OnCatalogBack(bench.now);
+  bench.Expect<Publisher::UpdateTtl>(consul::Fail(consul::ErrorKind::kNotFound, "unknown check"));
   bench.Expect<Publisher::Register>();
   bench.Expect<Publisher::UpdateTtl>();
   bench.ExpectNothing();
@@ -321,6 +325,50 @@ TEST_CASE("Publisher: an old reading of the catalog does not undo what a transac
   bench.ExpectNothing();
   bench.publisher.OnCatalog({Entry("redis-h-7001", "", "critical")});
   bench.Expect<Publisher::Transaction>();
+}
+
+TEST_CASE("Publisher: a heartbeat does not wait for a transaction that hangs") {
+  Bench bench;
+  bench.BecomeReplica();
+  bench.Wants(kMaster, Claim{});
+  REQUIRE(bench.publisher.Next(bench.now).size() == 1);  // The transaction; Consul holds it for want of a leader.
+  bench.now += 3334ms;
+  const auto calls = bench.publisher.Next(bench.now);
+  REQUIRE(calls.size() == 1);
+  CHECK(calls[0].heartbeat);
+  CHECK(std::get<Publisher::UpdateTtl>(calls[0].what).output == kReplica.reason);
+}
+
+TEST_CASE("Publisher: an agent that slept longer than the TTL does not say the old thing again") {
+  Bench bench;
+  bench.BecomeMaster();
+  bench.now += 10s;
+  // Its claim may have been taken meanwhile: only a transaction that compares it can tell.
+  bench.Expect<Publisher::Transaction>(consul::Fail(consul::ErrorKind::kConflict, "the claim moved"));
+}
+
+TEST_CASE("Publisher: without a takeover only the claim's holder is published") {
+  Bench bench;
+  bench.BecomeReplica();
+  Claim other;
+  other.node = "n1";
+  other.service_id = "redis-h-7002";
+  bench.publisher.OnClaim({.claim = other, .index = 12, .unreadable = {}}, bench.now);
+  bench.now += 1s;
+  bench.Wants(kMaster);
+  bench.ExpectNothing();
+}
+
+TEST_CASE("Publisher: a registration that the catalog never shows is noticed") {
+  Bench bench;
+  bench.Wants(kReplica);
+  bench.publisher.OnCatalog({});
+  bench.Expect<Publisher::Register>();
+  bench.Expect<Publisher::UpdateTtl>();
+  bench.now += 500ms;
+  bench.publisher.Next(bench.now);
+  CHECK_FALSE(bench.publisher.IsHidden(0, bench.now));
+  CHECK(bench.publisher.IsHidden(0, bench.now + 5s));
 }
 
 TEST_CASE("Publisher: a rewritten claim goes by plain compare-and-set") {
