@@ -1,7 +1,7 @@
 #include "agent/arbiter.h"
 
 #include <algorithm>
-#include <set>
+#include <functional>
 #include <utility>
 
 namespace rcb::agent {
@@ -113,7 +113,7 @@ std::vector<Verdict> Arbiter::Decide(TimePoint now) {
   verdicts.reserve(instances_.size());
   for (std::size_t i = 0; i < instances_.size(); ++i) {
     const SentinelWord word = AskSentinels(i, now);
-    if (word.majority_names_it) named_at_[i] = now;
+    if (word.majority_names_it) named_at_[i] = std::max(named_at_[i], word.named_at);
     if (!word.majority_names || !HoldsClaim(i)) {
       outvoted_since_[i].reset();
     } else if (!outvoted_since_[i]) {
@@ -138,7 +138,7 @@ void Arbiter::FindAuthority(TimePoint now) {
     authority_ = Authority::kSentinel;
     return;
   }
-  if (authority_) return;
+  if (authority_ || hello_heard_) return;
   const bool listened = std::any_of(states_.begin(), states_.end(), [&](const redis::InstanceState& state) {
     return state.health == Health::kAnswering && now - state.health_since >= options_.hello_wait;
   });
@@ -154,7 +154,7 @@ bool Arbiter::IsNamed(std::size_t instance, const redis::Endpoint& address, cons
 
 Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now) const {
   SentinelWord word;
-  std::set<std::string> voters;
+  std::vector<TimePoint> votes;
   std::map<redis::Endpoint, std::size_t> others;
   std::size_t known = 0;
   std::size_t fresh = 0;
@@ -164,7 +164,7 @@ Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now)
     ++fresh;
     known = std::max<std::size_t>({known, view.other_sentinels + std::size_t{1}, fresh});
     const bool names_it = IsNamed(instance, view.master, view.master_run_id);
-    if (view.direct && names_it) voters.insert(id);
+    if (view.direct && names_it) votes.push_back(timed.at);
     if (view.direct && !names_it) ++others[view.master];
     if (view.direct && names_it && view.failover_in_progress) word.electing = true;
     if (!word.best || view.config_epoch > word.best->config_epoch) {
@@ -175,7 +175,11 @@ Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now)
       word.best_disputed = true;
     }
   }
-  word.majority_names_it = voters.size() * 2 > known;
+  word.majority_names_it = votes.size() * 2 > known;
+  if (word.majority_names_it) {
+    std::sort(votes.begin(), votes.end(), std::greater<>());
+    word.named_at = votes[known / 2];
+  }
   for (const auto& [master, votes] : others) {
     if (votes * 2 > known) word.majority_names = master;
   }

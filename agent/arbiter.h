@@ -92,6 +92,8 @@ class Arbiter {
   Arbiter(const Options& options, std::vector<Identity> instances);
 
   void OnInstance(std::size_t instance, const redis::InstanceState& state);
+  /// Somebody said hello. That is a reason not to settle for authority replication, and no more.
+  void OnHello() { hello_heard_ = true; }
   void OnSentinelView(const redis::SentinelView& view, TimePoint now);
   /// An election that Sentinel told of, or nullopt when it is over or that Sentinel was lost.
   void OnElection(const std::string& sentinel_id, const std::optional<redis::Election>& election);
@@ -121,6 +123,7 @@ class Arbiter {
     bool electing = false;       ///< Sentinel is about to replace it, or has chosen another one at a higher epoch.
     std::optional<redis::Endpoint> majority_names;  ///< Another server that a majority names.
     bool majority_names_it = false;                 ///< More than half of the known Sentinels, by fresh direct views.
+    TimePoint named_at{};                           ///< When the last vote that this majority needs was heard.
   };
 
   void FindAuthority(TimePoint now);
@@ -152,6 +155,7 @@ class Arbiter {
   std::map<std::string, TimedView> views_;             ///< By Sentinel.
   std::map<std::string, redis::Election> elections_;   ///< By Sentinel.
   bool sentinel_heard_ = false;
+  bool hello_heard_ = false;
   std::chrono::milliseconds down_after_{0};  ///< Sentinel's, as last told; 0: not told.
   std::optional<ClaimRecord> claim_;
   TimePoint claim_read_at_{};

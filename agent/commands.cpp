@@ -1,8 +1,10 @@
 #include "agent/commands.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -21,6 +23,12 @@ constexpr int kUsageError = 2;
 int Fail(const std::string& text) {
   std::fprintf(stderr, "redis-consul-agent: %s\n", text.c_str());
   return kUsageError;
+}
+
+/// Writes what was asked for; a full disk is a fault.
+int Print(const std::string& text) {
+  if (std::puts(text.c_str()) >= 0 && std::fflush(stdout) == 0) return 0;
+  return Fail(std::string("cannot write to standard output: ") + std::strerror(errno));
 }
 
 /// Settings that load, and a client that they make.
@@ -123,16 +131,14 @@ int CheckConfig(const ConfigSources& sources) {
   EventLoop loop;
   const auto setup = Prepare(loop, sources);
   if (!setup) return Fail(setup.error());
-  std::puts(DescribeConfig(setup->config).c_str());
-  return 0;
+  return Print(DescribeConfig(setup->config));
 }
 
 int ShowClaim(const ConfigSources& sources) {
   return WithClaim(sources, [](EventLoop&, consul::Client&, const consul::KvPair& pair) {
     const auto claim = DecodeClaim(pair.value);
     if (!claim) return Fail("the key " + pair.key + " holds no claim: " + claim.error());
-    std::puts(EncodeClaim(*claim).c_str());
-    return 0;
+    return Print(EncodeClaim(*claim));
   });
 }
 

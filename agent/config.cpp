@@ -211,7 +211,13 @@ const Key kKeys[] = {
        c.advertise = *endpoint;
        return {};
      }},
-    {"consul", "CONSUL_HTTP_ADDR", [](Config& c, const Json& v) { return SetText(c.consul.url, v); }},
+    {"consul", "CONSUL_HTTP_ADDR",
+     [](Config& c, const Json& v) -> Status {
+       if (auto status = SetText(c.consul.url, v); !status) return status;
+       // The form that `redis` takes is understood here as well.
+       if (c.consul.url.starts_with("unix:/") && !c.consul.url.starts_with("unix://")) c.consul.url.insert(5, "//");
+       return {};
+     }},
     {"consul_token_file", "CONSUL_HTTP_TOKEN_FILE",
      [](Config& c, const Json& v) { return SetSecret(c.consul.token, v); }},
     {"consul_ca_file", "CONSUL_CACERT", [](Config& c, const Json& v) { return SetText(c.consul.ca_file, v); }},
@@ -277,6 +283,13 @@ std::size_t Distance(const std::string& a, const std::string& b) {
     }
   }
   return row.back();
+}
+
+/// The flag of a key: the list `sentinels` is given one by one.
+std::string FlagOf(const std::string& key) {
+  std::string flag = key == "sentinels" ? "--sentinel" : "--" + key;
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
 }
 
 std::string NearestKey(const std::string& name) {
@@ -345,13 +358,17 @@ Status ApplyEnvironment(Config& config, const std::map<std::string, std::string>
     if (auto status = key.set(config, *value); !status) return Error(std::string(key.variable) + ": " + status.error());
   }
   // Secrets by value are taken from the environment alone, as Consul's and Redis's own tools do.
-  if (const auto* token = get("CONSUL_HTTP_TOKEN")) config.consul.token = *token;
+  if (const auto* token = get("CONSUL_HTTP_TOKEN"); token != nullptr && get("CONSUL_HTTP_TOKEN_FILE") == nullptr) {
+    config.consul.token = *token;  // The file wins, as with Consul's tools.
+  }
   if (const auto* password = get("REDISCLI_AUTH")) config.redis_credentials.password = *password;
-  // Consul's tools take a bare host:port, which CONSUL_HTTP_SSL turns into https.
-  if (const auto* ssl = get("CONSUL_HTTP_SSL"); ssl != nullptr && config.consul.url.find("://") == std::string::npos) {
+  // Consul's tools take a bare host:port, which CONSUL_HTTP_SSL turns into https; so it does their default.
+  if (const auto* ssl = get("CONSUL_HTTP_SSL")) {
     bool secure = false;
     if (auto status = SetBool(secure, *ssl); !status) return Error("CONSUL_HTTP_SSL: " + status.error());
-    if (secure) config.consul.url = "https://" + config.consul.url;
+    if (secure && config.consul.url == Config().consul.url) config.consul.url = "https://127.0.0.1:8500";
+    if (secure && config.consul.url.find("://") == std::string::npos)
+      config.consul.url = "https://" + config.consul.url;
   }
   return {};
 }
@@ -391,7 +408,7 @@ tl::expected<Config, std::string> LoadConfig(const ConfigSources& sources) {
   if (auto status = ApplyEnvironment(config, sources.environment); !status) return Error(status.error());
   for (const auto& [name, values] : sources.flags) {
     const Json value = values.size() == 1 ? Json(values.front()) : Json(values);
-    if (auto status = FindKey(name)->set(config, value); !status) return Error("--" + name + ": " + status.error());
+    if (auto status = FindKey(name)->set(config, value); !status) return Error(FlagOf(name) + ": " + status.error());
   }
   if (config.advertise && config.advertise->port != 0 && config.redis.size() > 1) {
     return Error("advertise: one port cannot stand for several servers: give the host alone");

@@ -22,6 +22,8 @@ class Group {
 
   void OnInstance(std::size_t instance, const redis::InstanceState& state);
   void OnSentinelView(const redis::SentinelView& view, TimePoint now) { arbiter_.OnSentinelView(view, now); }
+  /// A Sentinel made itself heard, be it only by a hello.
+  void OnHello() { arbiter_.OnHello(); }
   void OnElection(const std::string& sentinel_id, const std::optional<redis::Election>& election) {
     arbiter_.OnElection(sentinel_id, election);
   }
@@ -38,6 +40,7 @@ class Group {
   void OnDone(const Publisher::Call& call, const consul::Result<std::uint64_t>& result, TimePoint now);
 
   const std::vector<Verdict>& verdicts() const { return verdicts_; }
+  bool IsHidden(std::size_t instance, TimePoint now) const { return publisher_.IsHidden(instance, now); }
   bool HoldsClaim(std::size_t instance) const { return arbiter_.HoldsClaim(instance); }
   const std::optional<ClaimRecord>& claim() const { return arbiter_.claim(); }
   std::uint64_t drift_corrected() const { return publisher_.drift_corrected(); }

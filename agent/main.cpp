@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -81,6 +82,14 @@ int Main(int argc, char** argv) {
   CLI::App* show = claim->add_subcommand("show", "Print it as JSON");
   CLI::App* release = claim->add_subcommand("release", "Delete it, so that any confirmed master may take it");
   for (CLI::App* command : {run, check, show, release}) AddFlags(*command, flags);
+  const std::string first = argc > 1 ? argv[1] : "-";
+  const auto commands = app.get_subcommands([&first](const CLI::App* command) { return command->get_name() == first; });
+  if (first.front() != '-' && commands.empty()) {
+    std::fprintf(stderr,
+                 "redis-consul-agent: unknown command \"%s\": expected run, check-config or claim (try --help)\n",
+                 first.c_str());
+    return kUsageError;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -97,6 +106,13 @@ int Main(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Whoever closed a standard descriptor must not find a socket of ours there.
+  for (int descriptor = open("/dev/null", O_RDWR); descriptor >= 0; descriptor = open("/dev/null", O_RDWR)) {
+    if (descriptor > STDERR_FILENO) {
+      close(descriptor);
+      break;
+    }
+  }
   try {
     return Main(argc, argv);
   } catch (const std::exception& error) {  // Only a start-up throws.

@@ -29,6 +29,8 @@ constexpr std::size_t kMaxSentinels = 32;
 constexpr milliseconds kHoldWrites{2000};
 /// A server that still says master is told again.
 constexpr milliseconds kDemoteAgain{1000};
+/// Longer names are nobody's, and would not fit into a Consul Meta value (512 bytes) with any margin.
+constexpr std::size_t kMaxMasterName = 128;
 /// Until Sentinel tells its own down-after.
 constexpr milliseconds kDefaultHangAfter{5000};
 
@@ -87,7 +89,7 @@ void Watcher::Start() {
                                         .on_hello = [this](const redis::SentinelHello& hello) { OnHello(hello); }}));
   }
   for (const auto& instance : instances_) instance->Start();
-  for (const redis::Endpoint& endpoint : config_.sentinels) AddSentinel(endpoint, true);
+  for (const redis::Endpoint& endpoint : config_.sentinels) AddSentinel(endpoint, config_.master_name, true);
 }
 
 void Watcher::OnTick() {
@@ -181,26 +183,27 @@ void Watcher::OnInstanceChange(std::size_t instance) {
   Reconsider();
 }
 
-/// A hello says where a Sentinel is. Its opinion counts only while that Sentinel cannot be asked itself: anybody who
-/// may PUBLISH can forge a hello.
+/// A hello says where a Sentinel is, no more: anybody who may PUBLISH can forge one. The Sentinel itself is asked.
 void Watcher::OnHello(const redis::SentinelHello& hello) {
-  if (!config_.master_name.empty() && hello.view.master_name != config_.master_name) return;
-  if (master_name_.empty()) master_name_ = hello.view.master_name;
-  AddSentinel(hello.sentinel, false);
-  const auto found = sentinels_.find(hello.sentinel);
-  if (found != sentinels_.end() && found->second.client->is_connected()) return;
-  if (!group_) return;
-  group_->OnSentinelView(hello.view, Now());
-  Reconsider();
+  const std::string& name = hello.view.master_name;
+  if (name.size() > kMaxMasterName || (!master_name_.empty() && name != master_name_)) return;
+  if (group_) group_->OnHello();
+  const auto known = sentinels_.find(hello.sentinel);
+  // One that was asked about a group it does not know: the name may have been forged, or this one may be.
+  if (known != sentinels_.end() && !known->second.configured && known->second.lost_since &&
+      known->second.asked != name) {
+    sentinels_.erase(known);
+  }
+  AddSentinel(hello.sentinel, name, false);
 }
 
-void Watcher::AddSentinel(const redis::Endpoint& endpoint, bool configured) {
+void Watcher::AddSentinel(const redis::Endpoint& endpoint, const std::string& name, bool configured) {
   if (sentinels_.contains(endpoint) || sentinels_.size() >= kMaxSentinels) return;
   const std::string subject = "sentinel " + endpoint.ToString();
   redis::SentinelClient::Options options;
   options.endpoint = endpoint;
   options.credentials = config_.sentinel_credentials;
-  options.master_name = master_name_;
+  options.master_name = name;
   redis::SentinelClient::Handlers handlers;
   handlers.on_view = [this, endpoint](const redis::SentinelView& view) { OnSentinelView(endpoint, view); };
   handlers.on_election = [this, endpoint](const std::optional<redis::Election>& election) {
@@ -213,7 +216,7 @@ void Watcher::AddSentinel(const redis::Endpoint& endpoint, bool configured) {
     for (const auto& instance : instances_) instance->PollNow();
   };
   handlers.on_peers = [this](const std::vector<redis::Endpoint>& peers) {
-    for (const redis::Endpoint& peer : peers) AddSentinel(peer, false);
+    for (const redis::Endpoint& peer : peers) AddSentinel(peer, master_name_, false);
   };
   handlers.on_lost = [this, endpoint, subject](const redis::Error& error) {
     Report(subject, error.message, {});
@@ -223,6 +226,7 @@ void Watcher::AddSentinel(const redis::Endpoint& endpoint, bool configured) {
   Sentinel sentinel;
   sentinel.client = std::make_unique<redis::SentinelClient>(loop_, std::move(options), std::move(handlers));
   sentinel.configured = configured;
+  sentinel.asked = name;
   sentinel.client->Start();
   sentinels_.emplace(endpoint, std::move(sentinel));
 }
@@ -230,7 +234,7 @@ void Watcher::AddSentinel(const redis::Endpoint& endpoint, bool configured) {
 void Watcher::OnSentinelView(const redis::Endpoint& endpoint, const redis::SentinelView& view) {
   Report("sentinel " + endpoint.ToString(), std::nullopt, "answers");
   if (const auto found = sentinels_.find(endpoint); found != sentinels_.end()) found->second.lost_since.reset();
-  if (master_name_.empty()) master_name_ = view.master_name;
+  if (master_name_.empty() && view.master_name.size() <= kMaxMasterName) master_name_ = view.master_name;
   if (!config_.hang_after && view.down_after.count() > 0) {
     for (const auto& instance : instances_) instance->SetHangAfter(view.down_after);
   }
@@ -269,6 +273,14 @@ void Watcher::Reconsider() {
   const auto calls = group_->Decide(master_name_.empty() ? config_.service : master_name_, UtcNow(), now);
   LogClaim();
   for (std::size_t i = 0; i < group_->verdicts().size(); ++i) {
+    const std::string id = ServiceIdOf(config_.redis[i]);
+    Report("consul service " + id,
+           group_->IsHidden(i, now)
+               ? std::optional<std::string>(
+                     "registered, but the catalog does not show it: does the token have node_prefix "
+                     "read and service read, and does the Consul agent reach its servers?")
+               : std::nullopt,
+           "shown by the catalog");
     LogVerdict(i, group_->verdicts()[i]);
     FenceRedis(i, group_->verdicts()[i], now);
   }

@@ -44,6 +44,7 @@ class Watcher {
   struct Sentinel {
     std::unique_ptr<redis::SentinelClient> client;
     bool configured = false;
+    std::string asked;  ///< The group's name that it is asked about; empty: its only one.
     std::optional<TimePoint> lost_since;
   };
 
@@ -60,7 +61,7 @@ class Watcher {
   std::uint16_t PortOf(const redis::Endpoint& endpoint) const;
   void OnInstanceChange(std::size_t instance);
   void OnHello(const redis::SentinelHello& hello);
-  void AddSentinel(const redis::Endpoint& endpoint, bool configured);
+  void AddSentinel(const redis::Endpoint& endpoint, const std::string& name, bool configured);
   void OnSentinelView(const redis::Endpoint& endpoint, const redis::SentinelView& view);
   void ForgetLostSentinels(TimePoint now);
   void OnClaim(const consul::Result<consul::KvPair>& pair);

@@ -99,7 +99,7 @@ class Poller : public std::enable_shared_from_this<Poller<T>> {
   }
 
   std::chrono::nanoseconds RetryPause(ErrorKind kind) {
-    const bool is_away = kind == ErrorKind::kUnreachable || kind == ErrorKind::kNoLeader;
+    const bool is_away = kind == ErrorKind::kUnreachable || kind == ErrorKind::kNoLeader || kind == ErrorKind::kTimeout;
     const auto longest = is_away ? kMaxRetryWhileAway : kMaxRetry;
     const auto pause = std::min(kFirstRetry * (1 << std::min(failures_, 10)), longest);
     ++failures_;

@@ -88,8 +88,9 @@ Result<Target> ParseTarget(const HttpTransport::Options& options) {
     const std::string explicit_port = UrlPart(url.get(), CURLUPART_PORT);
     const std::string port = explicit_port.empty() ? "443" : explicit_port;
     if (curl_url_set(url.get(), CURLUPART_HOST, options.tls_server_name.c_str(), 0) != CURLUE_OK) {
-      return Fail(ErrorKind::kConfiguration,
-                  "the setting tls_server_name (CONSUL_TLS_SERVER_NAME) is no host name: " + options.tls_server_name);
+      return Fail(
+          ErrorKind::kConfiguration,
+          "the setting consul_tls_server_name (CONSUL_TLS_SERVER_NAME) is no host name: " + options.tls_server_name);
     }
     target.base_url = UrlPart(url.get(), CURLUPART_URL);
     target.connect_to = options.tls_server_name + ":" + port + ":" + host + ":" + port;
@@ -427,9 +428,9 @@ Result<std::unique_ptr<HttpTransport>> HttpTransport::Create(uv_loop_s* loop, co
   if (initialised != CURLE_OK) return Fail(ErrorKind::kConfiguration, "libcurl cannot be initialised");
   auto target = ParseTarget(options);
   if (!target) return tl::unexpected(target.error());
-  for (const auto& [path, setting] : {std::pair{options.ca_file, "ca_file, CONSUL_CACERT"},
-                                      std::pair{options.client_cert, "client_cert, CONSUL_CLIENT_CERT"},
-                                      std::pair{options.client_key, "client_key, CONSUL_CLIENT_KEY"}}) {
+  for (const auto& [path, setting] : {std::pair{options.ca_file, "consul_ca_file, CONSUL_CACERT"},
+                                      std::pair{options.client_cert, "consul_client_cert, CONSUL_CLIENT_CERT"},
+                                      std::pair{options.client_key, "consul_client_key, CONSUL_CLIENT_KEY"}}) {
     if (const auto readable = CheckFile(path, setting); !readable) return tl::unexpected(readable.error());
   }
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };

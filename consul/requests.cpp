@@ -202,14 +202,18 @@ Result<std::uint64_t> ParseTxn(const HttpResponse& response) {
 
   std::string reasons;
   bool denied = false;
+  bool stale = false;
   for (const std::string& error : outcome->errors) {
+    // agent/consul/state/txn.go, seen on 1.8.7: a comparison that failed, or its key or service that is gone.
+    stale = stale || error.find("index is stale") != std::string::npos ||
+            error.find("current modify index") != std::string::npos || error.find("doesn't exist") != std::string::npos;
     denied = denied || error.find("Permission denied") != std::string::npos;
     if (!reasons.empty()) reasons += "; ";
     reasons += error;
   }
   reasons = Quote(reasons);
   if (denied) return Fail(ErrorKind::kDenied, "the token lacks a rule for the transaction: " + reasons);
-  return Fail(ErrorKind::kConflict, "the transaction was rolled back: " + reasons);
+  return Fail(stale ? ErrorKind::kConflict : ErrorKind::kServer, "the transaction was rolled back: " + reasons);
 }
 
 }  // namespace rcb::consul

@@ -630,6 +630,23 @@ TEST_CASE("Arbiter: a holder that is cut off fences itself within the lease") {
   }
 }
 
+TEST_CASE("Arbiter: Sentinels that fell silent keep the lease from their last word, not for as long as it is fresh") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  bench.Claimed(Bench::ClaimOf(kPort, 5));
+  bench.now += 5s;
+  bench.SentinelNames(kPort, 5, "s1");
+  bench.now += 1s;
+  bench.SentinelNames(kPort, 5, "s2");
+  bench.SentinelNames(kPort, 5, "s3");
+  bench.now += 4s;
+  CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+  bench.now += 6s;
+  CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+  bench.now += 1ms;
+  CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kCritical, "fenced");
+}
+
 TEST_CASE("Arbiter: the lease follows Sentinel's down-after") {
   struct Case {
     std::chrono::milliseconds down_after, lease;

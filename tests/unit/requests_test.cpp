@@ -128,7 +128,7 @@ TEST_CASE("ParseTxn") {
   CHECK(conflict.error().kind == ErrorKind::kConflict);
   CHECK(conflict.error().message.find("index is stale; b") != std::string::npos);
   CHECK(ParseTxn(Reply(409, R"({"Errors":[{"What":"Permission denied"}]})")).error().kind == ErrorKind::kDenied);
-  CHECK(ParseTxn(Reply(409, R"({})")).error().kind == ErrorKind::kConflict);
+  CHECK(ParseTxn(Reply(409, R"({})")).error().kind == ErrorKind::kServer);
   CHECK(ParseTxn(Reply(409, "nonsense")).error().kind == ErrorKind::kMalformedReply);
   CHECK(ParseTxn(Reply(200, "")).error().kind == ErrorKind::kMalformedReply);
 }
