@@ -154,7 +154,7 @@ bool Arbiter::IsNamed(std::size_t instance, const redis::Endpoint& address, cons
 
 Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now) const {
   SentinelWord word;
-  std::vector<TimePoint> votes;
+  std::vector<TimePoint> voted_at;
   std::map<redis::Endpoint, std::size_t> others;
   std::size_t known = 0;
   std::size_t fresh = 0;
@@ -164,7 +164,7 @@ Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now)
     ++fresh;
     known = std::max<std::size_t>({known, view.other_sentinels + std::size_t{1}, fresh});
     const bool names_it = IsNamed(instance, view.master, view.master_run_id);
-    if (view.direct && names_it) votes.push_back(timed.at);
+    if (view.direct && names_it) voted_at.push_back(timed.at);
     if (view.direct && !names_it) ++others[view.master];
     if (view.direct && names_it && view.failover_in_progress) word.electing = true;
     if (!word.best || view.config_epoch > word.best->config_epoch) {
@@ -175,10 +175,10 @@ Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now)
       word.best_disputed = true;
     }
   }
-  word.majority_names_it = votes.size() * 2 > known;
+  word.majority_names_it = voted_at.size() * 2 > known;
   if (word.majority_names_it) {
-    std::sort(votes.begin(), votes.end(), std::greater<>());
-    word.named_at = votes[known / 2];
+    std::sort(voted_at.begin(), voted_at.end(), std::greater<>());
+    word.named_at = voted_at[known / 2];
   }
   for (const auto& [master, votes] : others) {
     if (votes * 2 > known) word.majority_names = master;
@@ -335,7 +335,11 @@ Verdict Arbiter::JudgeMasterByReplication(std::size_t instance, TimePoint now) c
     // The same process is the same data set: Redis changes a master's id when its first replica attaches
     // (src/replication.c createReplicationBacklog; seen on 7.0).
     const bool restarted = claim->run_id != states_[instance].server.run_id;
-    if (restarted && !claim->replid.empty() && !Descends(info, claim->replid)) return JudgeUnrelatedDataSet(*claim);
+    const bool unrelated = restarted && !claim->replid.empty() && !Descends(info, claim->replid);
+    if (unrelated && claim->state == Claim::State::kYielded) {
+      return Withhold("says master, but gave the role up and came back with an unrelated data set");
+    }
+    if (unrelated) return JudgeUnrelatedDataSet(*claim);
     if (claim->state == Claim::State::kYielded) return Take(instance, claim->epoch + 1, Authority::kReplication);
     return Held(instance, now);
   }

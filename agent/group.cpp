@@ -5,6 +5,11 @@
 namespace rcb::agent {
 namespace {
 
+/// No tick for so long: the process was stopped, or its host suspended, and what it knows is as old.
+constexpr std::chrono::milliseconds kAsleep{2000};
+/// What arrived meanwhile is read within this time, a poll of Redis included.
+constexpr std::chrono::milliseconds kListen{300};
+
 ClaimRecord RecordOf(const consul::KvPair& pair) {
   ClaimRecord record{.claim = {}, .index = pair.modify_index, .unreadable = {}};
   if (pair.modify_index == 0) return record;
@@ -65,6 +70,8 @@ void Group::OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries,
 }
 
 std::vector<Publisher::Call> Group::Decide(const std::string& group_name, const std::string& utc, TimePoint now) {
+  if (decided_at_ && now - *decided_at_ >= kAsleep) listen_until_ = now + kListen;
+  decided_at_ = now;
   verdicts_ = arbiter_.Decide(now);
   for (std::size_t i = 0; i < instances_.size(); ++i) {
     if (verdicts_[i].take) verdicts_[i].take->since = utc;
@@ -78,6 +85,7 @@ std::vector<Publisher::Call> Group::Decide(const std::string& group_name, const 
     facts.redis_version = servers_[i].redis_version;
     publisher_.OnVerdict(i, verdicts_[i], facts);
   }
+  if (now < listen_until_) return {};
   return publisher_.Next(now);
 }
 

@@ -33,7 +33,8 @@ class Group {
   void OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries, TimePoint now);
 
   /// Weighs everything anew and tells the calls to make now. `group_name` is the master name as far as it is known;
-  /// `utc` stamps a claim that is taken.
+  /// `utc` stamps a claim that is taken. To be called several times a second: after a longer pause the process was
+  /// asleep, and it listens for a moment before it says anything.
   std::vector<Publisher::Call> Decide(const std::string& group_name, const std::string& utc, TimePoint now);
 
   /// The result of a call: for a transaction the claim's new index.
@@ -53,6 +54,8 @@ class Group {
   Arbiter arbiter_;
   Publisher publisher_;
   std::vector<Verdict> verdicts_;
+  std::optional<TimePoint> decided_at_;
+  TimePoint listen_until_{};
   std::optional<std::uint64_t> claim_index_;
   bool claim_suspect_ = false;  ///< A read failed since: a lower index may be the truth now (Consul restarted empty).
   bool catalog_lost_ = false;
