@@ -45,12 +45,6 @@ const consul::CatalogCheck* FindCheck(const ServiceEntry& entry) {
   return found == entry.checks.end() ? nullptr : &*found;
 }
 
-/// The same but for the check's status, which TTL updates carry.
-bool SameRegistration(const consul::ServiceRegistration& a, consul::ServiceRegistration b) {
-  b.check.status = a.check.status;
-  return a == b;
-}
-
 }  // namespace
 
 Publisher::Lane::Lane(std::uint64_t seed)
@@ -186,7 +180,7 @@ std::optional<Publisher::Call> Publisher::Tell(std::size_t instance, const Publi
   const bool same_status = lane.told && lane.told->status == update.status;
   const bool same_output = same_status && lane.told->output == update.output;
   Register registration{RegistrationFor(lane, wanted)};
-  const bool registered = lane.registered && SameRegistration(*lane.registered, registration.registration);
+  const bool registered = lane.registered && *lane.registered == registration.registration;
   if (registered && same_output && !lane.output_unpushed) return std::nullopt;
   const bool gets_worse = wanted.status == CheckStatus::kCritical && !same_status && !lane.check_missing;
   const bool check_first = gets_worse || (same_status && !same_output) || (registered && !same_status);
@@ -432,7 +426,9 @@ consul::ServiceRegistration Publisher::RegistrationFor(const Lane& lane, const P
   registration.check.name = "Redis role";
   registration.check.notes = "Fed by redis-consul-agent; its output says why the instance has its tag.";
   registration.check.ttl = options_.ttl;
-  registration.check.status = wanted.status;
+  // Of a new check only: a known one keeps what it was told. The first TTL update then changes the status, and so is
+  // pushed at once together with its output.
+  registration.check.status = CheckStatus::kCritical;
   registration.check.deregister_critical_after = options_.deregister_critical_after;
   return registration;
 }

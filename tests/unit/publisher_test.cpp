@@ -107,7 +107,7 @@ TEST_CASE("Publisher: a new replica is registered with its check, then the check
   bench.Wants(kReplica);
   const auto registered = bench.Expect<Publisher::Register>();
   CHECK(registered.registration.tags == std::vector<std::string>{"replica"});
-  CHECK(registered.registration.check.status == CheckStatus::kPassing);
+  CHECK(registered.registration.check.status == CheckStatus::kCritical);  // Else the output would not be pushed.
   const auto update = bench.Expect<Publisher::UpdateTtl>();
   CHECK(update.check_id == "redis-h-7001:role");
   CHECK(update.output == kReplica.reason);
