@@ -157,12 +157,11 @@ Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now)
   std::vector<TimePoint> voted_at;
   std::map<redis::Endpoint, std::size_t> others;
   std::size_t known = 0;
-  std::size_t fresh = 0;
   for (const auto& [id, timed] : views_) {
     const redis::SentinelView& view = timed.view;
+    // Those that fell silent count as well: a Sentinel that was reset knows no other one and is no majority of itself.
+    known = std::max<std::size_t>({known, view.other_sentinels + std::size_t{1}, views_.size()});
     if (now - timed.at > options_.view_freshness) continue;
-    ++fresh;
-    known = std::max<std::size_t>({known, view.other_sentinels + std::size_t{1}, fresh});
     const bool names_it = IsNamed(instance, view.master, view.master_run_id);
     if (view.direct && names_it) voted_at.push_back(timed.at);
     if (view.direct && !names_it) ++others[view.master];
@@ -315,10 +314,9 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
                                        : "says master, but no Sentinel confirms it");
   }
   // A Sentinel that was reset starts again at a low epoch: most of them must agree, and nobody may be using the holder.
-  const bool wins =
-      !claim || Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
-      (claim->state == Claim::State::kYielded && (*word.confirmed == claim->epoch || word.majority_names_it)) ||
-      (word.majority_names_it && now - claim_since_ >= kResetWait && !HolderIsServedAsMaster());
+  const bool wins = !claim || Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
+                    (claim->state == Claim::State::kYielded && *word.confirmed == claim->epoch) ||
+                    (word.majority_names_it && now - claim_since_ >= kResetWait && !HolderIsServedAsMaster());
   if (!wins) return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
   if (word.electing) return Withhold("says master, but Sentinel is choosing its successor");
   return Take(instance, *word.confirmed, Authority::kSentinel);

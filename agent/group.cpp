@@ -43,12 +43,12 @@ void Group::OnClaim(const consul::Result<consul::KvPair>& pair, TimePoint now) {
   // An answer that was on its way while our own transaction went through is older than what we know.
   const bool older = claim_index_ && pair->modify_index != 0 && pair->modify_index < *claim_index_;
   if (older && !claim_suspect_) return;
-  claim_suspect_ = false;
   AcceptClaim(RecordOf(*pair), now);
 }
 
 void Group::AcceptClaim(const ClaimRecord& record, TimePoint now) {
   claim_index_ = record.index;
+  claim_suspect_ = false;  // A transaction of our own proves the index as well as a reading.
   arbiter_.OnClaim(record, now);
   publisher_.OnClaim(record, now);
 }

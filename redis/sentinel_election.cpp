@@ -31,11 +31,18 @@ void SentinelElection::OnEvent(const SentinelEvent& event) {
       failover_epoch_.reset();
       current_.reset();
       break;
+    case Kind::kOther:
+      // The group was configured anew: its failover is forgotten without an event of its own (src/sentinel.c
+      // sentinelResetMaster, SENTINEL REMOVE and MONITOR).
+      if (event.name == "+monitor" || event.name == "-monitor" || event.name == "+reset-master") {
+        failover_epoch_.reset();
+        current_.reset();
+      }
+      break;
     case Kind::kNewEpoch:
     case Kind::kVoteForLeader:
     case Kind::kTilt:
-    case Kind::kNotTilt:
-    case Kind::kOther: break;
+    case Kind::kNotTilt: break;
   }
 }
 

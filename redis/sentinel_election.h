@@ -32,7 +32,8 @@ class SentinelElection {
   /// Events may have been missed: forgets everything (pub/sub has no replay).
   void OnDisconnected();
 
-  /// From +selected-slave until the failover ended, was aborted, switched, or another began.
+  /// From +selected-slave until the failover ended, was aborted, switched, or another began, or the group was
+  /// configured anew.
   const std::optional<Election>& current() const { return current_; }
 
  private:

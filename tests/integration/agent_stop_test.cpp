@@ -2,16 +2,18 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <vector>
 
 #include "tests/integration/bridge_agent.h"
-#include "tests/integration/consul_server.h"
+#include "tests/integration/consul_agent.h"
 #include "tests/integration/figures.h"
 #include "tests/integration/monotonic.h"
 #include "tests/integration/observer.h"
 #include "tests/integration/redis_server.h"
+#include "tests/integration/replication_group.h"
 #include "tests/integration/wait_until.h"
 
 using namespace rcb::integration;
@@ -19,7 +21,7 @@ using namespace std::chrono_literals;
 
 TEST_CASE("an agent stopped and started within the TTL leaves no gap; one that died is outlived by its TTL alone") {
   TestFolder folder;
-  ConsulServer consul(folder);
+  ConsulAgent consul(folder);
   consul.Start();
   RedisServer redis(folder);
   redis.Start();
@@ -55,4 +57,45 @@ TEST_CASE("an agent stopped and started within the TTL leaves no gap; one that d
 
   agent.Start();
   CHECK(WaitUntil(is_listed, 20s));
+}
+
+TEST_CASE("an agent killed and restarted within the TTL: nothing is seen") {
+  ReplicationGroup group({});
+  const std::string master = group.redises()[0].address();
+  group.StartAgentsAndWait();
+  for (BridgeAgent& agent : group.agents()) {
+    agent.Kill();
+    CHECK(HoldsFor([&] { return group.PublishedMaster() == master; }, 2s));
+    agent.Start();
+  }
+  // The TTL (10 s) of each killed one's last beat passes within this.
+  CHECK(HoldsFor([&] { return group.IsPublished(master); }, 12s, 50ms));
+  CHECK(group.FinishAndCheck().ListedIntervals(group.dns(), master).size() == 1);
+}
+
+TEST_CASE("settings reloaded: good ones without a gap, bad ones refused") {
+  ReplicationGroup::Options options;
+  options.agent_settings = R"({"tags": ["green"]})";
+  ReplicationGroup group(options);
+  const std::string master = group.redises()[0].address();
+  BridgeAgent& agent = group.agents()[0];
+  group.StartAgentsAndWait();
+  const auto is_tagged = [&](const std::string& tag) {
+    const std::vector<HealthEntry> entries = group.consul().Health("redis");
+    return std::any_of(entries.begin(), entries.end(), [&](const HealthEntry& entry) {
+      return entry.address == master && entry.HasTag(tag) && entry.HasTag("master") && entry.status == "passing";
+    });
+  };
+  REQUIRE(WaitUntil([&] { return is_tagged("green"); }, 5s));
+  agent.Reload(R"({"tags": ["blue"]})");
+  CHECK(WaitUntil([&] { return is_tagged("blue"); }, 10s));
+  CHECK_FALSE(is_tagged("green"));
+
+  const std::size_t complaints = agent.Complaints().size();
+  agent.Reload(R"({"tgas": ["red"]})");
+  CHECK(WaitUntil([&] { return agent.Complaints().size() > complaints; }, 5s));
+  CHECK(agent.Complaints().back().find("\"tags\"") != std::string::npos);  // The nearest known key is named.
+  CHECK(HoldsFor([&] { return is_tagged("blue"); }, 12s, 50ms));
+  CHECK(agent.Complaints().size() == complaints + 1);
+  CHECK(group.FinishAndCheck().ListedIntervals(group.dns(), master).size() == 1);
 }

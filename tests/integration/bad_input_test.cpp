@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "tests/integration/bridge_agent.h"
-#include "tests/integration/consul_server.h"
+#include "tests/integration/consul_agent.h"
 #include "tests/integration/observer.h"
 #include "tests/integration/ports.h"
 #include "tests/integration/process.h"
@@ -24,7 +24,7 @@ namespace {
 /// An agent is given this long to complain: a server that answers nonsense counts as silent for hang_after (5 s) first.
 constexpr auto kComplaintDeadline = 10s;
 /// And this long to complain again, though it should not.
-constexpr auto kPatience = 4s;
+constexpr auto kPatience = 3s;
 
 bool AnyMentions(const std::vector<std::string>& lines, const std::string& text) {
   return std::any_of(lines.begin(), lines.end(),
@@ -72,12 +72,12 @@ class EmptyConsul {
     REQUIRE(WaitUntil([this] { return observer_->Look().LastAnswer(consul_.dns()) == "-"; }, 5s));
   }
 
-  ConsulServer& consul() { return consul_; }
+  ConsulAgent& consul() { return consul_; }
   bool EverNamedAMaster() { return observer_->Look().MostMasters(consul_.dns()) > 0; }
   bool NamesNow(const std::string& address) { return observer_->Look().LastAnswer(consul_.dns()) == address; }
 
  private:
-  ConsulServer consul_;
+  ConsulAgent consul_;
   std::optional<Observer> observer_;
 };
 
@@ -110,7 +110,7 @@ TEST_CASE("Consul unreachable at the start: said once, published when it comes")
   TestFolder folder;
   RedisServer redis(folder);
   redis.Start();
-  ConsulServer consul(folder);
+  ConsulAgent consul(folder);
   BridgeAgent agent(folder, {.redis = redis.address(), .consul = consul.url()});
   agent.Start();
   CheckComplainsOnce(agent, {Loopback(consul.http_port())});
@@ -143,7 +143,7 @@ TEST_CASE("what answers at the Redis port is no Redis") {
 TEST_CASE("a wrong Redis password: said once, never printed, nothing published") {
   TestFolder folder;
   EmptyConsul empty(folder);
-  RedisServer redis(folder, "", "the-right-password");
+  RedisServer redis(folder, {.password = "the-right-password"});
   redis.Start();
   BridgeAgent agent(folder, {.redis = redis.address(),
                              .consul = empty.consul().url(),

@@ -1,5 +1,6 @@
 #include "tests/integration/bridge_agent.h"
 
+#include <csignal>
 #include <sstream>
 #include <utility>
 
@@ -7,7 +8,10 @@ namespace rcb::integration {
 
 BridgeAgent::BridgeAgent(const TestFolder& folder, Options options)
     : options_(std::move(options)),
-      log_(folder.path() / ("agent-" + options_.redis.substr(options_.redis.rfind(':') + 1) + ".log")) {}
+      config_(folder.path() / ("agent-" + options_.redis.substr(options_.redis.rfind(':') + 1) + ".json")),
+      log_(folder.path() / ("agent-" + options_.redis.substr(options_.redis.rfind(':') + 1) + ".log")) {
+  if (!options_.settings.empty()) WriteFile(config_, options_.settings);
+}
 
 void BridgeAgent::Start() {
   std::vector<std::string> command = {RCB_AGENT_BINARY, "run",           "--redis",     options_.redis,
@@ -17,9 +21,15 @@ void BridgeAgent::Start() {
     command.insert(command.end(), {"--sentinel", sentinel});
   }
   if (!options_.sentinels.empty()) command.insert(command.end(), {"--master-name", "mymaster"});
+  if (!options_.settings.empty()) command.insert(command.end(), {"--config", config_.string()});
   command.insert(command.end(), options_.arguments.begin(), options_.arguments.end());
   process_ = std::make_unique<Process>(
       Process::Options{.command = command, .output = log_, .environment = options_.environment});
+}
+
+void BridgeAgent::Reload(const std::string& settings) {
+  WriteFile(config_, settings);
+  process_->Signal(SIGHUP);
 }
 
 std::vector<std::string> BridgeAgent::Complaints() const {

@@ -19,12 +19,15 @@ class BridgeAgent {
     std::string consul;                                ///< URL.
     std::vector<std::string> sentinels{};              ///< "127.0.0.1:port" each; may be empty.
     std::vector<std::string> arguments{};              ///< Further ones.
+    std::string settings{};                            ///< A JSON object for --config; empty: no file.
     std::map<std::string, std::string> environment{};  ///< Tokens and passwords, which never go into argv.
   };
 
   BridgeAgent(const TestFolder& folder, Options options);
 
   void Start();
+  /// Writes another configuration file and has it reloaded (SIGHUP).
+  void Reload(const std::string& settings);
   void Kill() { process_.reset(); }  ///< SIGKILL.
   Process& process() { return *process_; }
 
@@ -34,6 +37,7 @@ class BridgeAgent {
 
  private:
   const Options options_;
+  const std::filesystem::path config_;
   const std::filesystem::path log_;
   std::unique_ptr<Process> process_;
 };

@@ -1,4 +1,4 @@
-#include "tests/integration/consul_server.h"
+#include "tests/integration/consul_agent.h"
 
 #include <algorithm>
 #include <chrono>
@@ -26,27 +26,37 @@ bool HealthEntry::HasTag(const std::string& tag) const {
   return std::find(tags.begin(), tags.end(), tag) != tags.end();
 }
 
-ConsulServer::ConsulServer(const TestFolder& folder, const Options& options)
-    : http_port_(FreePort()),
+ConsulAgent::ConsulAgent(const TestFolder& folder, const Options& options)
+    : host_(options.host),
+      http_port_(FreePort()),
       dns_port_(FreePort()),
+      serf_port_(FreePort()),
       folder_(folder.path() / ("consul-" + std::to_string(http_port_))),
       token_(options.acl ? management_token() : "") {
   std::filesystem::create_directory(folder_);
   Json config = {
-      {"server", true},
-      {"bootstrap_expect", 1},
-      {"node_name", "consul-under-test"},
+      {"server", options.join.empty()},
+      {"node_name", options.node},
       {"data_dir", (folder_ / "data").string()},
-      {"bind_addr", "127.0.0.1"},
-      {"client_addr", "127.0.0.1"},
+      {"bind_addr", host_},
+      {"client_addr", host_},
       {"ports",
-       {{"http", http_port_}, {"dns", dns_port_}, {"server", FreePort()}, {"serf_lan", FreePort()}, {"serf_wan", -1}}},
+       {{"http", http_port_}, {"dns", dns_port_}, {"server", FreePort()}, {"serf_lan", serf_port_}, {"serf_wan", -1}}},
+      {"enable_script_checks", options.script_checks},
       {"performance", {{"raft_multiplier", 1}}},
       {"disable_coordinates",
        true},  // They are written to the Raft log all the time; a bridge's writes must stand out.
       {"disable_update_check", true},
       {"disable_host_node_id", true},
       {"skip_leave_on_interrupt", true}};
+  if (options.join.empty()) {
+    config["bootstrap_expect"] = 1;
+  } else {
+    config["retry_join"] = {options.join};
+    config["retry_interval"] = "1s";
+    // As of a machine that is known: a node that returned with another id would be refused its name for a while.
+    config["node_id"] = "00000000-0000-4000-8000-0000000" + std::to_string(http_port_);
+  }
   if (options.acl) {
     config["acl"] = {{"enabled", true},
                      {"default_policy", "deny"},
@@ -55,14 +65,14 @@ ConsulServer::ConsulServer(const TestFolder& folder, const Options& options)
   WriteFile(folder_ / "consul.json", config.dump(2));
 }
 
-void ConsulServer::Start() {
+void ConsulAgent::Start() {
   process_ = std::make_unique<Process>(Process::Options{
       .command = {"consul", "agent", "-config-file", (folder_ / "consul.json").string()}, .output = folder_ / "log"});
 }
 
-void ConsulServer::Wipe() const { std::filesystem::remove_all(folder_ / "data"); }
+void ConsulAgent::Wipe() const { std::filesystem::remove_all(folder_ / "data"); }
 
-std::int64_t ConsulServer::WaitForLeader() const {
+std::int64_t ConsulAgent::WaitForLeader() const {
   std::int64_t when = 0;
   const auto has_leader = [&] {
     const HttpReply reply = HttpCall("GET", url() + "/v1/status/leader", "", token_);
@@ -75,7 +85,7 @@ std::int64_t ConsulServer::WaitForLeader() const {
   return when;
 }
 
-std::string ConsulServer::CreateToken(const std::string& rules) const {
+std::string ConsulAgent::CreateToken(const std::string& rules) const {
   static int policies = 0;
   const std::string name = "policy-" + std::to_string(++policies);
   const HttpReply policy =
@@ -89,14 +99,16 @@ std::string ConsulServer::CreateToken(const std::string& rules) const {
   return body.at("SecretID").get<std::string>();
 }
 
-std::vector<HealthEntry> ConsulServer::Health(const std::string& service) const {
+std::vector<HealthEntry> ConsulAgent::Health(const std::string& service) const {
   const Json body = Json::parse(HttpCall("GET", url() + "/v1/health/service/" + service, "", token_).body, nullptr,
                                 /*allow_exceptions=*/false);
   std::vector<HealthEntry> entries;
   if (!body.is_array()) return entries;
   for (const Json& item : body) {
     HealthEntry entry;
-    entry.port = item.at("Service").at("Port").get<std::uint16_t>();
+    std::string host = item.at("Service").at("Address").get<std::string>();
+    if (host.empty()) host = item.at("Node").at("Address").get<std::string>();
+    entry.address = host + ":" + std::to_string(item.at("Service").at("Port").get<int>());
     const Json& tags = item.at("Service").at("Tags");
     if (tags.is_array()) entry.tags = tags.get<std::vector<std::string>>();
     entry.status = "passing";
@@ -112,21 +124,49 @@ std::vector<HealthEntry> ConsulServer::Health(const std::string& service) const 
   return entries;
 }
 
-std::uint64_t ConsulServer::RaftIndex() const {
+bool ConsulAgent::HoldsLocally(const std::string& service, std::uint16_t port, const std::string& tag) const {
+  const Json body = Json::parse(HttpCall("GET", url() + "/v1/agent/health/service/name/" + service, "", token_).body,
+                                nullptr, /*allow_exceptions=*/false);
+  return body.is_array() && std::any_of(body.begin(), body.end(), [&](const Json& item) {
+           const Json& instance = item.at("Service");
+           const Json& tags = instance.at("Tags");
+           return item.at("AggregatedStatus") == "passing" && instance.at("Port") == port &&
+                  std::find(tags.begin(), tags.end(), tag) != tags.end();
+         });
+}
+
+std::uint64_t ConsulAgent::RaftIndex() const {
   const Json body = Json::parse(HttpCall("GET", url() + "/v1/agent/self", "", token_).body, nullptr, false);
   if (!body.is_object()) return 0;
   // Stats are strings, all of them.
   return std::stoull(body.value("/Stats/raft/last_log_index"_json_pointer, std::string("0")));
 }
 
-bool ConsulServer::Register(const std::string& service, std::uint16_t port, const std::string& tag) const {
+std::optional<std::uint64_t> ConsulAgent::RecentWrites() const {
+  const Json body = Json::parse(HttpCall("GET", url() + "/v1/agent/metrics", "", token_).body, nullptr, false);
+  if (!body.is_object() || !body.contains("Samples")) return std::nullopt;
+  for (const Json& sample : body["Samples"]) {
+    if (sample.value("Name", "") == "consul.raft.fsm.apply") return sample.value("Count", std::uint64_t{0});
+  }
+  return 0;
+}
+
+bool ConsulAgent::Register(const std::string& service, std::uint16_t port, const std::string& tag) const {
   const Json registration = {
       {"ID", ServiceId(service, port)}, {"Name", service}, {"Tags", {tag}},
       {"Address", "127.0.0.1"},         {"Port", port},    {"Check", {{"TTL", "600s"}, {"Status", "passing"}}}};
   return HttpCall("PUT", url() + "/v1/agent/service/register", registration.dump(), token_).status == 200;
 }
 
-bool ConsulServer::Deregister(const std::string& service, std::uint16_t port) const {
+bool ConsulAgent::RegisterScript(const std::string& service, std::uint16_t port, const std::string& tag,
+                                 const std::vector<std::string>& command) const {
+  const Json registration = {
+      {"ID", ServiceId(service, port)}, {"Name", service}, {"Tags", {tag}},
+      {"Address", "127.0.0.1"},         {"Port", port},    {"Check", {{"Args", command}, {"Interval", "5s"}}}};
+  return HttpCall("PUT", url() + "/v1/agent/service/register", registration.dump(), token_).status == 200;
+}
+
+bool ConsulAgent::Deregister(const std::string& service, std::uint16_t port) const {
   return HttpCall("PUT", url() + "/v1/agent/service/deregister/" + ServiceId(service, port), "", token_).status == 200;
 }
 

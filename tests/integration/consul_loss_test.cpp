@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 
@@ -41,4 +42,44 @@ TEST_CASE("Consul killed and restarted, empty and with its data: the master is b
   }
   figures.Print();
   group.FinishAndCheck();
+}
+
+TEST_CASE("the Consul agent of a host restarted, empty and with its data, and gone for longer") {
+  ReplicationGroup group({.separate_hosts = true});
+  const std::string master = group.redises()[0].address();
+  group.StartAgentsAndWait();
+
+  Figures figures("The Consul agent of one host killed and restarted, server and other hosts well");
+  const auto restart = [&](std::size_t host, const std::string& kind) {
+    ConsulAgent& consul = group.host_consuls()[host];
+    consul.Start();
+    // Its own word is what anti-entropy repeats: told again, the master's registration is whole.
+    const std::string tag = host == 0 ? "master" : "replica";
+    const Micros back = consul.WaitForLeader();
+    REQUIRE(WaitUntil([&] { return consul.HoldsLocally("redis", group.redises()[host].port(), tag); }, 20s));
+    figures.Add(kind + ": back to registered at it", MonotonicMicros() - back);
+    REQUIRE(WaitUntil([&] { return group.IsPublished(master); }, 20s, 5ms));
+    figures.Add(kind + ": back to all in the catalog", MonotonicMicros() - back);
+    if (host == 0) {
+      const Micros listed = group.observer().Look().Answers(group.dns()).back().at;
+      figures.Add(kind + ": back to master in DNS", std::max<Micros>(0, listed - back));
+      CHECK(listed - back < 1'000'000);
+    }
+    REQUIRE(group.PublishedMaster() == master);
+  };
+  for (const std::size_t host : {std::size_t{0}, std::size_t{1}}) {
+    CAPTURE(host);
+    const std::string whose = host == 0 ? "master's host" : "replica's host";
+    group.host_consuls()[host].Kill();
+    restart(host, whose + ", with its data");
+    group.host_consuls()[host].Kill();
+    group.host_consuls()[host].Wipe();
+    restart(host, whose + ", empty");
+  }
+  group.host_consuls()[0].Kill();
+  // Consul's own health check of the node (gossip) takes the master out of DNS.
+  REQUIRE(WaitUntil([&] { return group.observer().Look().LastAnswer(group.dns()) == "-"; }, 60s));
+  restart(0, "master's host, after its node was given up");
+  group.FinishAndCheck();
+  figures.Print();
 }

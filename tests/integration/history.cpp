@@ -88,7 +88,8 @@ std::size_t History::MostMasters(const std::string& dns) const {
 std::vector<std::string> History::UnreadableAnswers(const std::string& dns) const {
   std::vector<std::string> unreadable;
   for (const Answer& answer : Answers(dns)) {
-    if (answer.failed && answer.text != "!refused" && answer.text != "!timeout") unreadable.push_back(answer.text);
+    const bool no_answer = answer.text == "!refused" || answer.text == "!timeout" || answer.text == "!rcode2";
+    if (answer.failed && !no_answer) unreadable.push_back(answer.text);
   }
   return unreadable;
 }
@@ -157,8 +158,8 @@ std::optional<Micros> History::FirstPromotion(const std::string& redis, Micros a
   return std::nullopt;
 }
 
-std::vector<std::string> History::SupersededAnswers(const std::string& dns) const {
-  std::vector<std::string> violations;
+std::vector<History::Violation> History::SupersededAnswers(const std::string& dns) const {
+  std::vector<Violation> violations;
   std::map<std::string, Micros> superseded;  ///< Master -> when another was first named after it.
   std::set<std::string> named;
   for (const Answer& answer : Answers(dns)) {
@@ -167,8 +168,9 @@ std::vector<std::string> History::SupersededAnswers(const std::string& dns) cons
       if (found != superseded.end()) {
         const std::optional<Micros> promoted = FirstPromotion(master, found->second);
         if (!promoted || *promoted > answer.at + kSamplingTolerance) {
-          violations.push_back("at " + std::to_string(answer.at) + " DNS said " + answer.text + ", though " + master +
-                               " was superseded at " + std::to_string(found->second) + " and not promoted since");
+          violations.push_back({answer.at, "at " + std::to_string(answer.at) + " DNS said " + answer.text +
+                                               ", though " + master + " was superseded at " +
+                                               std::to_string(found->second) + " and not promoted since"});
           continue;
         }
         superseded.erase(found);
@@ -180,6 +182,18 @@ std::vector<std::string> History::SupersededAnswers(const std::string& dns) cons
     named.insert(answer.masters.begin(), answer.masters.end());
   }
   return violations;
+}
+
+Micros History::TimeWrong(const std::string& dns) const {
+  std::set<Micros> wrong;
+  for (const Violation& violation : SupersededAnswers(dns)) wrong.insert(violation.at);
+  const auto& answers = Answers(dns);
+  Micros total = 0;
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    if (answers[i].masters.size() <= 1 && !wrong.contains(answers[i].at)) continue;
+    total += (i + 1 < answers.size() ? answers[i + 1].at : last_time_) - answers[i].at;
+  }
+  return total;
 }
 
 }  // namespace rcb::integration

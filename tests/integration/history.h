@@ -37,6 +37,11 @@ class History {
     Micros end = 0;  ///< Now or later when it lasts: that of the last line read.
   };
 
+  struct Violation {
+    Micros at = 0;  ///< Time of the answer.
+    std::string text;
+  };
+
   explicit History(std::filesystem::path file) : file_(std::move(file)) {}
 
   void Refresh();
@@ -51,7 +56,8 @@ class History {
   /// The most masters that one answer had.
   std::size_t MostMasters(const std::string& dns) const;
 
-  /// Answers that cannot be judged by their content ("!truncated", "!malformed", "!rcode…"), as text.
+  /// Answers that cannot be judged by their content ("!truncated", "!malformed", "!rcode…"), as text. SERVFAIL is none:
+  /// a Consul agent that looks for its servers says it.
   std::vector<std::string> UnreadableAnswers(const std::string& dns) const;
 
   std::vector<Interval> ListedIntervals(const std::string& dns, const std::string& master) const;
@@ -68,9 +74,12 @@ class History {
   /// The first time that a replica became master.
   std::optional<Micros> FirstPromotion(const std::string& redis, Micros after) const;
 
-  /// One sentence for each time DNS named a master that had been superseded: it was named again after another had been,
-  /// without having been promoted (slave to master) since.
-  std::vector<std::string> SupersededAnswers(const std::string& dns) const;
+  /// Each time DNS named a master that had been superseded: it was named again after another had been, without having
+  /// been promoted (slave to master) since.
+  std::vector<Violation> SupersededAnswers(const std::string& dns) const;
+
+  /// How long DNS named more than one master, or a superseded one.
+  Micros TimeWrong(const std::string& dns) const;
 
  private:
   void ReadLine(const std::string& line);

@@ -7,19 +7,27 @@ namespace rcb::integration {
 namespace {
 
 Process::Options CommandLine(const TestFolder& folder, const std::vector<std::string>& dns,
-                             const std::vector<std::string>& redis) {
+                             const std::vector<std::string>& redis, const Observer::Options& wanted) {
   Process::Options options;
-  options.command = {RCB_OBSERVER_BINARY, "--out", (folder.path() / "history").string(), "--service", "redis"};
+  options.command = {RCB_OBSERVER_BINARY,
+                     "--out",
+                     (folder.path() / "history").string(),
+                     "--service",
+                     "redis",
+                     "--every",
+                     std::to_string(wanted.every.count())};
   for (const std::string& server : dns) options.command.insert(options.command.end(), {"--dns", server});
   for (const std::string& server : redis) options.command.insert(options.command.end(), {"--redis", server});
+  if (!wanted.redis_password.empty()) options.environment["REDISCLI_AUTH"] = wanted.redis_password;
   options.output = folder.path() / "observer.log";
   return options;
 }
 
 }  // namespace
 
-Observer::Observer(const TestFolder& folder, const std::vector<std::string>& dns, const std::vector<std::string>& redis)
-    : process_(CommandLine(folder, dns, redis)), history_(folder.path() / "history") {}
+Observer::Observer(const TestFolder& folder, const std::vector<std::string>& dns, const std::vector<std::string>& redis,
+                   const Options& options)
+    : process_(CommandLine(folder, dns, redis, options)), history_(folder.path() / "history") {}
 
 const History& Observer::Finish() {
   process_.Signal(SIGTERM);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,8 +14,16 @@ namespace rcb::integration {
 /// The observer program at work, and its history.
 class Observer {
  public:
+  struct Options {
+    std::string redis_password{};
+    std::chrono::microseconds every{1000};
+  };
+
   /// `dns` is "address:port" or "label=address:port".
-  Observer(const TestFolder& folder, const std::vector<std::string>& dns, const std::vector<std::string>& redis);
+  Observer(const TestFolder& folder, const std::vector<std::string>& dns, const std::vector<std::string>& redis,
+           const Options& options);
+  Observer(const TestFolder& folder, const std::vector<std::string>& dns, const std::vector<std::string>& redis)
+      : Observer(folder, dns, redis, Options()) {}
 
   /// The history up to now.
   const History& Look() {

@@ -1,5 +1,5 @@
-// The outside witness of the integration tests: about every millisecond it asks Consul DNS who is master and every
-// Redis its ROLE, and writes each change to a history. It links nothing of the code that it judges.
+// The outside witness of the integration tests: about every millisecond (or as told) it asks Consul DNS who is master
+// and every Redis its ROLE, and writes each change to a history. It links nothing of the code that it judges.
 
 #include <poll.h>
 #include <sys/prctl.h>
@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <stdexcept>
@@ -23,19 +24,22 @@ namespace {
 
 using namespace rcb::integration;
 
-constexpr std::int64_t kTickMicros = 1000;
 constexpr std::int64_t kReportMicros = 1'000'000;
 constexpr const char* kUsage =
-    "observer --out FILE --service NAME [--tag TAG] [--domain DOMAIN] --dns [LABEL=]ADDRESS:PORT... "
+    "observer --out FILE --service NAME [--tag TAG] [--domain DOMAIN] [--every MICROSECONDS]\n"
+    "  --dns [LABEL=]ADDRESS:PORT... "
     "[--redis ADDRESS:PORT...]\n"
     "Writes MICROSECONDS dns LABEL ANSWER, MICROSECONDS redis ADDRESS:PORT ROLE at each change, and once a second\n"
-    "MICROSECONDS samples KIND:SUBJECT COUNT LARGEST_GAP_MICROSECONDS. Ends with SIGTERM.\n";
+    "MICROSECONDS samples KIND:SUBJECT COUNT LARGEST_GAP_MICROSECONDS. REDISCLI_AUTH in the environment is the "
+    "password\n"
+    "of Redis. Ends with SIGTERM.\n";
 
 struct Arguments {
   std::string out;
   std::string service;
   std::string tag = "master";
   std::string domain = "consul";
+  std::int64_t every = 1000;  ///< Microseconds.
   std::vector<std::string> dns;
   std::vector<std::string> redis;
 };
@@ -54,6 +58,8 @@ Arguments ParseArguments(int argc, char** argv) {
       arguments.tag = value;
     } else if (flag == "--domain") {
       arguments.domain = value;
+    } else if (flag == "--every") {
+      arguments.every = std::stoll(value);
     } else if (flag == "--dns") {
       arguments.dns.push_back(value);
     } else if (flag == "--redis") {
@@ -77,8 +83,10 @@ std::vector<std::unique_ptr<Probe>> MakeProbes(const Arguments& arguments, Histo
     const std::string label = equals == std::string::npos ? dns : dns.substr(0, equals);
     probes.push_back(std::make_unique<DnsProbe>(ParseProbeTarget(address), label, name, history));
   }
+  const char* password = std::getenv("REDISCLI_AUTH");
   for (const std::string& redis : arguments.redis) {
-    probes.push_back(std::make_unique<RoleProbe>(ParseProbeTarget(redis), history));
+    probes.push_back(
+        std::make_unique<RoleProbe>(ParseProbeTarget(redis), password == nullptr ? "" : password, history));
   }
   return probes;
 }
@@ -93,7 +101,7 @@ void Report(std::int64_t now, const std::vector<std::unique_ptr<Probe>>& probes,
   }
 }
 
-void Observe(const std::vector<std::unique_ptr<Probe>>& probes, HistoryWriter& history) {
+void Observe(const std::vector<std::unique_ptr<Probe>>& probes, std::int64_t every, HistoryWriter& history) {
   std::vector<pollfd> entries(probes.size());
   std::int64_t next_tick = MonotonicMicros();
   std::int64_t next_report = next_tick + kReportMicros;
@@ -102,7 +110,7 @@ void Observe(const std::vector<std::unique_ptr<Probe>>& probes, HistoryWriter& h
     if (now >= next_tick) {
       for (const auto& probe : probes) probe->OnTick(now);
       // Ticks that were missed are gone: asking twice at once would tell nothing more.
-      next_tick = std::max(next_tick + kTickMicros, now);
+      next_tick = std::max(next_tick + every, now);
     }
     if (now >= next_report) {
       Report(now, probes, history);
@@ -130,7 +138,7 @@ int main(int argc, char** argv) {
   try {
     const Arguments arguments = ParseArguments(argc, argv);
     HistoryWriter history(arguments.out);
-    Observe(MakeProbes(arguments, history), history);
+    Observe(MakeProbes(arguments, history), arguments.every, history);
   } catch (const std::invalid_argument& error) {
     std::fprintf(stderr, "observer: %s\n%s", error.what(), kUsage);
     return 2;

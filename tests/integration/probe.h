@@ -51,7 +51,7 @@ class Probe {
  public:
   virtual ~Probe() = default;
 
-  /// About every millisecond: asks, unless an answer is still awaited.
+  /// About every millisecond, or as the observer was told: asks, unless an answer is still awaited.
   virtual void OnTick(std::int64_t now) = 0;
   /// The socket is ready in one of the ways that poll_entry() asked for.
   virtual void OnReady(std::int64_t now, short events) = 0;

@@ -7,8 +7,6 @@
 namespace rcb::integration {
 namespace {
 
-using Context = std::unique_ptr<redisContext, decltype(&redisFree)>;
-
 std::string ToText(const redisReply& reply) {
   switch (reply.type) {
     case REDIS_REPLY_ERROR: return "-" + std::string(reply.str, reply.len);
@@ -23,29 +21,44 @@ std::string ToText(const redisReply& reply) {
   return text;
 }
 
-std::string Ask(redisContext* context, const std::vector<std::string>& command) {
+}  // namespace
+
+struct RedisConnection::Context {
+  std::unique_ptr<redisContext, decltype(&redisFree)> handle;
+};
+
+RedisConnection::RedisConnection(const std::string& address, const std::string& password) {
+  constexpr timeval kTimeout{2, 0};
+  const std::size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon);
+  const int port = std::stoi(address.substr(colon + 1));
+  context_ = std::make_unique<Context>(Context{{redisConnectWithTimeout(host.c_str(), port, kTimeout), &redisFree}});
+  if (context_->handle == nullptr || context_->handle->err != 0) return;
+  redisSetTimeout(context_->handle.get(), kTimeout);
+  if (!password.empty()) Command({"AUTH", password});
+}
+
+RedisConnection::~RedisConnection() = default;
+
+std::string RedisConnection::Command(const std::vector<std::string>& command) {
+  redisContext* const handle = context_->handle.get();
+  if (handle == nullptr || handle->err != 0) return "";
   std::vector<const char*> words;
   std::vector<std::size_t> lengths;
   for (const std::string& word : command) {
     words.push_back(word.data());
     lengths.push_back(word.size());
   }
-  void* reply = redisCommandArgv(context, static_cast<int>(words.size()), words.data(), lengths.data());
+  void* reply = redisCommandArgv(handle, static_cast<int>(words.size()), words.data(), lengths.data());
   if (reply == nullptr) return "";
   std::string text = ToText(*static_cast<redisReply*>(reply));
   freeReplyObject(reply);
   return text;
 }
 
-}  // namespace
-
-std::string RedisCommand(std::uint16_t port, const std::vector<std::string>& command, const std::string& password) {
-  constexpr timeval kTimeout{2, 0};
-  const Context context(redisConnectWithTimeout("127.0.0.1", port, kTimeout), &redisFree);
-  if (context == nullptr || context->err != 0) return "";
-  redisSetTimeout(context.get(), kTimeout);
-  if (!password.empty()) Ask(context.get(), {"AUTH", password});
-  return Ask(context.get(), command);
+std::string RedisCommand(const std::string& address, const std::vector<std::string>& command,
+                         const std::string& password) {
+  return RedisConnection(address, password).Command(command);
 }
 
 }  // namespace rcb::integration

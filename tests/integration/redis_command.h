@@ -1,14 +1,30 @@
 #pragma once
 
-#include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace rcb::integration {
 
-/// One command to the Redis or Sentinel at a loopback port, on a connection of its own, blocking for 2 s at most.
-/// Returns the reply as text, an array one element a line, an error with its "-" in front; empty when there is no
-/// answer.
-std::string RedisCommand(std::uint16_t port, const std::vector<std::string>& command, const std::string& password = "");
+/// A connection to the Redis or Sentinel at "address:port", blocking for 2 s at most at each step. A reply is told as
+/// text, an array one element a line, an error with its "-" in front; empty when there is none, and then the connection
+/// is of no more use.
+class RedisConnection {
+ public:
+  explicit RedisConnection(const std::string& address, const std::string& password = "");
+  ~RedisConnection();
+  RedisConnection(const RedisConnection&) = delete;
+  RedisConnection& operator=(const RedisConnection&) = delete;
+
+  std::string Command(const std::vector<std::string>& command);
+
+ private:
+  struct Context;
+  std::unique_ptr<Context> context_;
+};
+
+/// One command to the Redis or Sentinel at "address:port", on a connection of its own.
+std::string RedisCommand(const std::string& address, const std::vector<std::string>& command,
+                         const std::string& password = "");
 
 }  // namespace rcb::integration

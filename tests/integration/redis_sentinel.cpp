@@ -10,12 +10,16 @@ namespace rcb::integration {
 RedisSentinel::RedisSentinel(const TestFolder& folder, const Options& options)
     : port_(FreePort()), folder_(folder.path() / ("sentinel-" + std::to_string(port_))) {
   std::filesystem::create_directory(folder_);
+  const std::size_t colon = options.master.rfind(':');
+  const std::string host = options.master.substr(0, colon);
+  const std::string port = options.master.substr(colon + 1);
+  const std::string password = options.password.empty() ? "" : "sentinel auth-pass mymaster " + options.password + "\n";
   WriteFile(folder_ / "sentinel.conf",
             "port " + std::to_string(port_) + "\nbind 127.0.0.1\ndir " + folder_.string() +
-                "\nsentinel monitor mymaster 127.0.0.1 " + std::to_string(options.master_port) + " " +
-                std::to_string(options.quorum) + "\nsentinel down-after-milliseconds mymaster " +
-                std::to_string(options.down_after.count()) + "\nsentinel failover-timeout mymaster " +
-                std::to_string(options.failover_timeout.count()) + "\nsentinel parallel-syncs mymaster 2\n");
+                "\nsentinel monitor mymaster " + host + " " + port + " " + std::to_string(options.quorum) +
+                "\nsentinel down-after-milliseconds mymaster " + std::to_string(options.down_after.count()) +
+                "\nsentinel failover-timeout mymaster " + std::to_string(options.failover_timeout.count()) +
+                "\nsentinel parallel-syncs mymaster 2\n" + password);
 }
 
 void RedisSentinel::Start() {
@@ -26,8 +30,8 @@ void RedisSentinel::Start() {
   }
 }
 
-bool RedisSentinel::SeesGroupAtRest(std::uint16_t master_port) const {
-  if (!Names(master_port) || MasterField("flags") != "master" || MasterField("num-slaves") != "2" ||
+bool RedisSentinel::SeesGroupAtRest(const std::string& master) const {
+  if (!Names(master) || MasterField("flags") != "master" || MasterField("num-slaves") != "2" ||
       MasterField("num-other-sentinels") != "2") {
     return false;
   }

@@ -17,10 +17,11 @@ namespace rcb::integration {
 class RedisSentinel {
  public:
   struct Options {
-    std::uint16_t master_port = 0;
+    std::string master;  ///< "address:port".
     int quorum = 2;
     std::chrono::milliseconds down_after{1000};
     std::chrono::milliseconds failover_timeout{6000};
+    std::string password{};  ///< Of the Redis servers.
   };
 
   RedisSentinel(const TestFolder& folder, const Options& options);
@@ -32,14 +33,14 @@ class RedisSentinel {
   std::uint16_t port() const { return port_; }
   std::string address() const { return Loopback(port_); }
   Process& process() { return *process_; }
-  std::string Command(const std::vector<std::string>& command) const { return RedisCommand(port_, command); }
+  std::string Command(const std::vector<std::string>& command) const { return RedisCommand(address(), command); }
 
-  /// True when it names `master_port` as the group's master.
-  bool Names(std::uint16_t master_port) const { return MasterField("port") == std::to_string(master_port); }
+  /// True when it names `master` ("address:port") as the group's master.
+  bool Names(const std::string& master) const { return MasterField("ip") + ":" + MasterField("port") == master; }
 
-  /// True when it names `master_port`, knows two other Sentinels and two healthy replicas that it has heard say slave,
+  /// True when it names `master`, knows two other Sentinels and two healthy replicas that it has heard say slave,
   /// and neither a failover nor a conversion is due from it.
-  bool SeesGroupAtRest(std::uint16_t master_port) const;
+  bool SeesGroupAtRest(const std::string& master) const;
 
  private:
   /// A field of SENTINEL MASTER mymaster ("num-slaves", "flags", "port"); empty when there is none.

@@ -8,11 +8,15 @@
 
 namespace rcb::integration {
 
-RedisServer::RedisServer(const TestFolder& folder, const std::string& settings, std::string password)
-    : port_(FreePort()), password_(std::move(password)), folder_(folder.path() / ("redis-" + std::to_string(port_))) {
+RedisServer::RedisServer(const TestFolder& folder, const Options& options)
+    : port_(FreePort()),
+      host_(options.host),
+      password_(options.password),
+      folder_(folder.path() / ("redis-" + std::to_string(port_))) {
   std::filesystem::create_directory(folder_);
-  std::string text = "port " + std::to_string(port_) + "\nbind 127.0.0.1\ndir " + folder_.string() + "\nsave \"\"\n" +
-                     "repl-diskless-sync-delay 0\n" + settings;
+  std::string text = "port " + std::to_string(port_) + "\nbind " + host_ + "\ndir " + folder_.string() +
+                     "\nsave \"\"\nrepl-diskless-sync-delay 0\n" + options.settings;
+  if (host_ != "127.0.0.1") text += "\nreplica-announce-ip " + host_ + "\n";
   if (!password_.empty()) text += "\nrequirepass " + password_ + "\nmasterauth " + password_ + "\n";
   WriteFile(folder_ / "redis.conf", text);
 }
@@ -23,6 +27,14 @@ void RedisServer::Start() {
   if (!WaitUntil([this] { return Command({"PING"}) == "PONG"; }, std::chrono::seconds(10))) {
     throw std::runtime_error("redis-server at " + address() + " does not answer; see " + (folder_ / "log").string());
   }
+}
+
+std::string RedisServer::InfoField(const std::string& name) const {
+  const std::string info = "\n" + Command({"INFO", "replication"});
+  const std::size_t found = info.find("\n" + name + ":");
+  if (found == std::string::npos) return "";
+  const std::size_t start = found + name.size() + 2;
+  return info.substr(start, info.find('\r', start) - start);
 }
 
 }  // namespace rcb::integration

@@ -12,24 +12,39 @@
 
 namespace rcb::integration {
 
-/// A redis-server on a loopback port of its own, without persistence, with a configuration file that Sentinel can
+/// A redis-server on a port of its own, without persistence, with a configuration file that Sentinel can
 /// rewrite. Not started by the constructor.
 class RedisServer {
  public:
-  /// `settings` are further lines of redis.conf.
-  explicit RedisServer(const TestFolder& folder, const std::string& settings = "", std::string password = "");
+  struct Options {
+    std::string settings{};  ///< Further lines of redis.conf.
+    std::string password{};
+    std::string host = "127.0.0.1";  ///< Any of 127.0.0.0/8; others than the first are announced to the master.
+  };
+
+  RedisServer(const TestFolder& folder, const Options& options);
+  explicit RedisServer(const TestFolder& folder) : RedisServer(folder, Options()) {}
 
   /// Returns when it answers. Throws std::runtime_error when it does not within 10 s.
   void Start();
   void Kill() { process_.reset(); }  ///< SIGKILL. Start() brings it back with the configuration that it had.
 
   std::uint16_t port() const { return port_; }
-  std::string address() const { return Loopback(port_); }
+  const std::string& host() const { return host_; }
+  std::string address() const { return host_ + ":" + std::to_string(port_); }
   Process& process() { return *process_; }
-  std::string Command(const std::vector<std::string>& command) const { return RedisCommand(port_, command, password_); }
+  /// REPLICAOF.
+  void Follow(const RedisServer& master) const { Command({"REPLICAOF", master.host(), std::to_string(master.port())}); }
+  void Promote() const { Command({"REPLICAOF", "NO", "ONE"}); }
+  /// A field of INFO replication; empty when there is none.
+  std::string InfoField(const std::string& name) const;
+  std::string Command(const std::vector<std::string>& command) const {
+    return RedisCommand(address(), command, password_);
+  }
 
  private:
   const std::uint16_t port_;
+  const std::string host_;
   const std::string password_;
   const std::filesystem::path folder_;
   std::unique_ptr<Process> process_;

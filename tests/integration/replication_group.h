@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <optional>
@@ -7,7 +8,8 @@
 #include <vector>
 
 #include "tests/integration/bridge_agent.h"
-#include "tests/integration/consul_server.h"
+#include "tests/integration/consul_agent.h"
+#include "tests/integration/figures.h"
 #include "tests/integration/observer.h"
 #include "tests/integration/redis_sentinel.h"
 #include "tests/integration/redis_server.h"
@@ -19,37 +21,64 @@ namespace rcb::integration {
 /// Redis, and the observer watching all of it.
 class ReplicationGroup {
  public:
+  static constexpr int kNobody = -1;
+
   struct Options {
-    bool replicate = true;              ///< Else three fresh servers, each a master for itself.
-    bool sentinels = true;              ///< Else there are none.
-    bool agents_know_sentinels = true;  ///< Else the agents have the `__sentinel__:hello` channel alone.
+    std::vector<int> upstreams{kNobody, 0, 0};  ///< One Redis each: the index of its master. The first one is nobody's.
+    bool sentinels = true;                      ///< Else there are none.
+    bool agents_know_sentinels = true;          ///< Else the agents have the `__sentinel__:hello` channel alone.
+    /// Each Redis on a host of its own, with a Consul client agent: 127.0.0.2, 127.0.0.3 and so on. The Consul server
+    /// and the Sentinels are on 127.0.0.1. Else everything is there.
+    bool separate_hosts = false;
+    bool script_checks = false;  ///< Consul may run them.
+    std::chrono::milliseconds down_after{1000};
+    std::string agent_settings{};  ///< A JSON object, as --config takes it.
+    std::string redis_settings{};  ///< Further lines of redis.conf.
+    std::string password{};        ///< Of the Redis servers.
   };
 
   /// Starts the servers, waits until the replicas are in sync and the Sentinels know one another and them, then starts
   /// the observer. Throws std::runtime_error when that does not come about.
   explicit ReplicationGroup(const Options& options);
 
+  /// Instead of the agents: what people do without a bridge. Every Redis is tagged `master`, and a script check every
+  /// 5 s makes critical who does not say so.
+  void RegisterScripts();
+
   void StartAgents();
+  /// And waits until the first Redis is published as master and all others as its replicas, in the catalog and at the
+  /// Consul agents of the hosts.
+  void StartAgentsAndWait();
 
-  /// Finishes the observer and asserts what always holds: DNS never had two masters nor a superseded one, the observer
-  /// sampled at its rate, every agent still runs.
-  const History& FinishAndCheck();
+  /// Finishes the observer and asserts what always holds: no DNS server ever named two masters nor a superseded one
+  /// (for longer than `tolerated`, all times added), the observer sampled at its rate, every agent still runs.
+  const History& FinishAndCheck(std::chrono::microseconds tolerated = std::chrono::microseconds(0));
 
-  ConsulServer& consul() { return consul_; }
+  /// Of every Consul agent of the group.
+  std::vector<std::string> DnsServers() const;
+
+  const TestFolder& folder() const { return folder_; }
+  ConsulAgent& consul() { return consul_; }  ///< The server.
   std::deque<RedisServer>& redises() { return redises_; }
   std::deque<RedisSentinel>& sentinels() { return sentinels_; }
   std::deque<BridgeAgent>& agents() { return agents_; }
+  /// With `separate_hosts`, of each Redis its own.
+  std::deque<ConsulAgent>& host_consuls() { return host_consuls_; }
   Observer& observer() { return *observer_; }
-  /// The label of Consul's answers in the history.
+  /// The label of the Consul server's answers in the history.
   std::string dns() const { return consul_.dns(); }
 
   RedisServer& at(const std::string& address);
+  std::size_t IndexOf(const std::string& address) const;
 
   /// The one Redis that DNS names now; empty unless it is exactly one.
   std::string PublishedMaster();
 
-  /// True when every living Redis but `master` is published as `replica` and passing, and `master` alone as `master`.
+  /// True when every Redis but `master` is published as `replica` and passing, and `master` alone as `master`.
   bool IsPublished(const std::string& master);
+
+  /// True when every Sentinel names the one Redis that DNS names.
+  bool SentinelsNamePublished() { return SentinelsName(PublishedMaster()); }
 
   /// True when every Sentinel names `master`.
   bool SentinelsName(const std::string& master);
@@ -57,15 +86,36 @@ class ReplicationGroup {
   /// True when every Sentinel names `master` and sees the group at rest (RedisSentinel::SeesGroupAtRest()).
   bool SentinelsAgree(const std::string& master);
 
+  /// The Redis that was promoted after `start`, other than `old_master`, once DNS names it alone. Throws
+  /// std::runtime_error that tells what is missing when that does not come about, DNS within `deadline`.
+  std::string WaitForSuccessor(const std::string& old_master, Micros start,
+                               std::chrono::milliseconds deadline = std::chrono::seconds(10));
+
+  /// Waits until `address` has said slave since `start` and the whole group is published; returns its master. Which one
+  /// that is is Sentinel's to say: with a short down-after on a busy machine it may fail over once more by itself.
+  /// Throws as WaitForSuccessor().
+  std::string WaitForReplica(const std::string& address, Micros start);
+
+  /// Adds "promotion to DNS" and "nobody in DNS", counted from `lost`, when the master was lost to its clients.
+  void AddMove(Figures& figures, const std::string& kind, const std::string& successor, Micros lost);
+
  private:
-  void WaitForReplication();
+  void StartRedises(const Options& options);
+  void StartSentinels(const Options& options);
+  void MakeAgents(const Options& options);
 
   TestFolder folder_;
-  ConsulServer consul_;
+  ConsulAgent consul_;
+  std::deque<ConsulAgent> host_consuls_;
   std::deque<RedisServer> redises_;
   std::deque<RedisSentinel> sentinels_;
+  std::chrono::microseconds observed_every_{1000};
   std::optional<Observer> observer_;
   std::deque<BridgeAgent> agents_;
 };
+
+/// Sentinel converts a returned master 10 to 20 s later; INFO every 10 s, and a failover that has to be tried again
+/// waits for twice failover-timeout.
+inline constexpr std::chrono::seconds kSentinelDeadline{60};
 
 }  // namespace rcb::integration

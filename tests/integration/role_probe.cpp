@@ -7,14 +7,18 @@
 #include <array>
 #include <cerrno>
 #include <string_view>
+#include <utility>
 
 #include "tests/integration/role_reply.h"
 #include "tests/integration/socket_address.h"
 
 namespace rcb::integration {
 
-RoleProbe::RoleProbe(const ProbeTarget& target, HistoryWriter& history)
-    : target_(target), subject_(target.address + ":" + std::to_string(target.port)), history_(history) {}
+RoleProbe::RoleProbe(const ProbeTarget& target, std::string password, HistoryWriter& history)
+    : target_(target),
+      subject_(target.address + ":" + std::to_string(target.port)),
+      password_(std::move(password)),
+      history_(history) {}
 
 RoleProbe::~RoleProbe() { Disconnect(); }
 
@@ -66,12 +70,19 @@ void RoleProbe::Disconnect() {
   socket_ = -1;
   state_ = State::kClosed;
   received_.clear();
+  authenticated_ = awaits_welcome_ = false;
 }
 
 void RoleProbe::Ask() {
-  constexpr std::string_view kRole = "*1\r\n$4\r\nROLE\r\n";
-  if (send(socket_, kRole.data(), kRole.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(kRole.size())) {
+  std::string question = "*1\r\n$4\r\nROLE\r\n";
+  const bool authenticates = !password_.empty() && !authenticated_;
+  if (authenticates) {
+    question.insert(0, "*2\r\n$4\r\nAUTH\r\n$" + std::to_string(password_.size()) + "\r\n" + password_ + "\r\n");
+  }
+  if (send(socket_, question.data(), question.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(question.size())) {
     state_ = State::kAsked;
+    authenticated_ = authenticated_ || authenticates;
+    awaits_welcome_ = authenticates;
   } else {
     Disconnect();
   }
@@ -89,6 +100,12 @@ void RoleProbe::Receive(std::int64_t now) {
     Disconnect();
     Connect(now);  // At once: a dead server is told by its refusal.
     return;
+  }
+  constexpr std::string_view kWelcome = "+OK\r\n";
+  if (awaits_welcome_) {
+    if (received_.size() < kWelcome.size()) return;
+    if (received_.starts_with(kWelcome)) received_.erase(0, kWelcome.size());
+    awaits_welcome_ = false;  // Else a refusal: it is told as the reply.
   }
   const RoleReply reply = ReadRoleReply(received_);
   if (reply.state == RoleReply::State::kIncomplete) return;

@@ -10,7 +10,8 @@ namespace rcb::integration {
 /// at every role change. A hung server stays what it was: nobody knows otherwise from outside.
 class RoleProbe : public Probe {
  public:
-  RoleProbe(const ProbeTarget& target, HistoryWriter& history);
+  /// `password`: of Redis, for its default user; may be empty.
+  RoleProbe(const ProbeTarget& target, std::string password, HistoryWriter& history);
   ~RoleProbe() override;
   RoleProbe(const RoleProbe&) = delete;
   RoleProbe& operator=(const RoleProbe&) = delete;
@@ -34,9 +35,12 @@ class RoleProbe : public Probe {
   const std::string kind_ = "redis";
   const ProbeTarget target_;
   const std::string subject_;
+  const std::string password_;
   HistoryWriter& history_;
   State state_ = State::kClosed;
   int socket_ = -1;
+  bool authenticated_ = false;   ///< AUTH was sent on this connection.
+  bool awaits_welcome_ = false;  ///< Its reply is still to come, in front of ROLE's.
   std::string received_;
   std::string last_;
   SampleMeter meter_;

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <csignal>
 
-#include "tests/integration/consul_server.h"
+#include "tests/integration/consul_agent.h"
 #include "tests/integration/figures.h"
 #include "tests/integration/monotonic.h"
 #include "tests/integration/observer.h"
@@ -29,7 +29,7 @@ History ReadHistory(const TestFolder& folder, const std::string& text) {
 
 TEST_CASE("the observer sees masters that were registered by hand, one and two") {
   TestFolder folder;
-  ConsulServer consul(folder);
+  ConsulAgent consul(folder);
   consul.Start();
   consul.WaitForLeader();
   Observer observer(folder, {"one=" + consul.dns(), "two=" + consul.dns()}, {});
@@ -61,7 +61,7 @@ TEST_CASE("the observer sees masters that were registered by hand, one and two")
 
 TEST_CASE("the observer follows roles, samples at its rate and is not stalled by a hung server") {
   TestFolder folder;
-  ConsulServer consul(folder);
+  ConsulAgent consul(folder);
   consul.Start();
   RedisServer first(folder);
   RedisServer second(folder);
@@ -129,6 +129,7 @@ TEST_CASE("the history knows a superseded master from a promoted one") {
     const History history = ReadHistory(folder, start + "410000 dns d a:1,b:2\n420000 dns d b:2\n");
     CHECK(history.SupersededAnswers("d").size() == 1);
     CHECK(history.MostMasters("d") == 2);
+    CHECK(history.TimeWrong("d") == 10'000);
   }
   SUBCASE("one that became a replica, was promoted, and is named again") {
     const History history = ReadHistory(folder, start +

@@ -11,19 +11,19 @@ namespace {
 using namespace std::chrono_literals;
 using agent::Publisher;
 
-constexpr Duration kPollInterval = 200ms;       ///< agent/config.h
-constexpr Duration kTick = 100ms;               ///< agent/watcher.h
-constexpr Duration kIdleTick = 1s;              ///< While nothing happens; heartbeats are a little late then.
+constexpr Duration kPollInterval = 200ms;  ///< agent/config.h
+constexpr Duration kTick = 100ms;          ///< agent/watcher.h
+constexpr Duration kIdleTick = 1s;         ///< While nothing happens; heartbeats are a little late then.
 constexpr Duration kBusy = 1500ms;
-constexpr Duration kViewInterval = 1s;          ///< redis/sentinel_client.h
-constexpr Duration kSentinelTimeout = 3s;       ///< redis/sentinel_client.cpp
-constexpr Duration kLinkDownPoll = 2s;          ///< A link that stays down changes nothing but its age.
-constexpr Duration kClaimWait = 1s;             ///< agent/watcher.cpp
-constexpr Duration kClaimRenewal = 2s;          ///< A read without news is told this often; the lease is 3 s or more.
-constexpr Duration kCatalogWait = 60s;          ///< agent/watcher.cpp
+constexpr Duration kViewInterval = 1s;     ///< redis/sentinel_client.h
+constexpr Duration kSentinelTimeout = 3s;  ///< redis/sentinel_client.cpp
+constexpr Duration kLinkDownPoll = 2s;     ///< A link that stays down changes nothing but its age.
+constexpr Duration kClaimWait = 1s;        ///< agent/watcher.cpp
+constexpr Duration kClaimRenewal = 2s;     ///< A read without news is told this often; the lease is 3 s or more.
+constexpr Duration kCatalogWait = 60s;     ///< agent/watcher.cpp
 
 /// Rows of the table in DESIGN section 5, by how the reason begins.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 24> kRows{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kRows{{
     {"master at epoch", "row: master, claim held"},
     {"says master, but Sentinel names", "row: master, Sentinel names another"},
     {"says master, but no Sentinel", "row: master, not confirmed"},
@@ -43,7 +43,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 24> kRows{{
 /// What the transaction does with the claim, for the history.
 std::string Precondition(const Publisher::Transaction& transaction) {
   const consul::TxnOperation& first = transaction.operations.front();
-  if (const auto* cas = std::get_if<consul::TxnKvCas>(&first)) return " [sets the claim at " + std::to_string(cas->index) + "]";
+  if (const auto* cas = std::get_if<consul::TxnKvCas>(&first))
+    return " [sets the claim at " + std::to_string(cas->index) + "]";
   const auto* check = std::get_if<consul::TxnKvCheckIndex>(&first);
   return check == nullptr ? "" : " [checks the claim at " + std::to_string(check->index) + "]";
 }
@@ -61,7 +62,8 @@ BridgeHost::BridgeHost(Environment& environment, RedisModel& redis, SentinelMode
 
 std::string BridgeHost::ServiceId(std::size_t host) { return "redis-host" + std::to_string(host) + "-6379"; }
 
-// --- Life -------------------------------------------------------------------------------------------------------------
+// --- Life
+// -------------------------------------------------------------------------------------------------------------
 
 void BridgeHost::Start() {
   if (running_) return;
@@ -75,7 +77,6 @@ void BridgeHost::Start() {
                    environment_.now());
   fed_at_ = environment_.now();
   links_.assign(sentinels_.size(), {});
-  hellos_.assign(sentinels_.size(), {});
   poll_scheduled_ = false;
   SchedulePoll(environment_.Latency(host_, host_), true);
   ArmSilence();
@@ -99,7 +100,6 @@ void BridgeHost::Crash() {
   monitor_.reset();
   claim_watch_.reset();
   catalog_watch_.reset();
-  claim_read_ = catalog_read_ = false;
   claim_pair_.reset();
   known_claim_ = 0;
   said_.reset();
@@ -118,14 +118,14 @@ void BridgeHost::Resume() {
   running_since_ = environment_.now();
   environment_.history.Note([&] { return "bridge" + std::to_string(host_) + " resumed"; });
   auto backlog = std::exchange(backlog_, {});
-  if (group_) Reconsider();
+  if (group_) Decide();  // With what it knew when it was stopped.
   for (const EventQueue::Action& action : backlog) action();
 }
 
 /// Everything that comes from outside: kept back while the process is stopped, dropped when it is another one.
 void BridgeHost::Run(EventQueue::Action action) {
   if (paused_) {
-    backlog_.push_back([this, life = life_, action = std::move(action)] {
+    backlog_.emplace_back([this, life = life_, action = std::move(action)] {
       if (life == life_) action();
     });
   } else {
@@ -160,7 +160,6 @@ void BridgeHost::AskNode() {
     // Handlers run while the watch lives, so that `this` is theirs.
     claim_watch_ = consul_.WatchKey(host_, kClaimWait, [this](const consul::Result<consul::KvPair>& pair) {
       Run([this, pair] {
-        claim_read_ = pair.has_value();
         claim_pair_ = pair ? std::optional(*pair) : std::nullopt;
         claim_fed_at_ = environment_.now();
         group_->OnClaim(pair, environment_.now());
@@ -170,7 +169,6 @@ void BridgeHost::AskNode() {
     catalog_watch_ =
         consul_.WatchCatalog(host_, kCatalogWait, [this](consul::Result<std::vector<consul::ServiceEntry>> entries) {
           Run([this, entries = std::move(entries)] {
-            catalog_read_ = entries.has_value();
             group_->OnCatalog(entries, environment_.now());
             Reconsider();
           });
@@ -200,9 +198,14 @@ void BridgeHost::Tick() {
 void BridgeHost::Reconsider() {
   if (!group_) return;
   Renew();
+  Decide();
+}
+
+void BridgeHost::Decide() {
   const auto calls = group_->Decide(SentinelModel::kMasterName, {}, environment_.now());
   const std::uint64_t index = claim_index();
   if (index != known_claim_) {
+    claim_index_fell_ |= index != 0 && index < known_claim_;
     known_claim_ = index;
     claim_index_since_ = environment_.now();
   }
@@ -226,8 +229,8 @@ void BridgeHost::NoteVerdict() {
   if (!verdict.publication || verdict.publication == said_) return;
   said_ = verdict.publication;
   const std::string& reason = said_->reason;
-  const auto row = std::find_if(kRows.begin(), kRows.end(),
-                                [&](const auto& item) { return !item.first.empty() && reason.starts_with(item.first); });
+  const auto row =
+      std::find_if(kRows.begin(), kRows.end(), [&](const auto& item) { return reason.starts_with(item.first); });
   environment_.history.Count(row == kRows.end() ? "row: down" : std::string(row->second));
   environment_.history.Note([&] {
     return "bridge" + std::to_string(host_) + (verdict.take ? " takes the claim: " : " says: ") +
@@ -255,16 +258,17 @@ void BridgeHost::Execute(const Publisher::Call& call) {
     environment_.history.Note([&] { return "bridge" + std::to_string(host_) + " writes the claim: " + call.reason; });
     consul_.WriteKey(host_, agent::EncodeClaim(write->claim), write->index, done);
   } else {
-    environment_.history.Note([&] { return "bridge" + std::to_string(host_) + " transaction: " + call.reason + Precondition(std::get<Publisher::Transaction>(call.what)); });
+    environment_.history.Note([&] {
+      return "bridge" + std::to_string(host_) + " transaction: " + call.reason +
+             Precondition(std::get<Publisher::Transaction>(call.what));
+    });
     last_transaction_ = environment_.now();
     if (call.lane == Publisher::kGroupLane) environment_.history.Count("withdrawal of a foreign master");
     consul_.Commit(host_, std::get<Publisher::Transaction>(call.what).operations, done);
   }
 }
 
-std::uint64_t BridgeHost::claim_index() const {
-  return group_ && group_->claim() ? group_->claim()->index : 0;
-}
+std::uint64_t BridgeHost::claim_index() const { return group_ && group_->claim() ? group_->claim()->index : 0; }
 
 std::optional<std::uint64_t> BridgeHost::best_epoch() const {
   std::optional<std::uint64_t> best;
@@ -275,7 +279,8 @@ std::optional<std::uint64_t> BridgeHost::best_epoch() const {
   return best;
 }
 
-// --- Redis ------------------------------------------------------------------------------------------------------------
+// --- Redis
+// ------------------------------------------------------------------------------------------------------------
 
 void BridgeHost::OnRedisChange() {
   if (!running_) return;
@@ -339,7 +344,8 @@ void BridgeHost::Poll(bool new_connection) {
   const RedisModel::Server& server = redis_.at(host_);
   if (!server.running) {
     open_ = false;
-    monitor_->OnError({redis::ErrorKind::kRefused, RedisModel::Address(host_).ToString() + " refuses connections"}, now);
+    monitor_->OnError({redis::ErrorKind::kRefused, RedisModel::Address(host_).ToString() + " refuses connections"},
+                      now);
     OnInstanceChange();
     return;
   }
@@ -357,7 +363,8 @@ void BridgeHost::Poll(bool new_connection) {
   OnInstanceChange();
 }
 
-// --- Sentinels --------------------------------------------------------------------------------------------------------
+// --- Sentinels
+// --------------------------------------------------------------------------------------------------------
 
 void BridgeHost::Connect(std::size_t s) {
   SentinelLink& link = links_[s];
@@ -515,24 +522,16 @@ void BridgeHost::Renew() {
   }
 }
 
+/// It tells where a Sentinel is, which is then asked itself.
 void BridgeHost::OnHello(const redis::SentinelHello& hello) {
   if (!running_) return;
   Run([this, hello] {
     if (!monitor_ || !open_) return;
+    if (group_) group_->OnHello();
     for (std::size_t s = 0; s < links_.size(); ++s) {
-      if (sentinels_.Address(s) != hello.sentinel) continue;
-      SentinelLink& link = links_[s];
-      if (!link.known) {
-        link.known = true;
-        Connect(s);
-      }
-      if (link.connected && link.view) return;
-      if (!group_) return;
-      group_->OnSentinelView(hello.view, environment_.now());
-      const bool news = !hellos_[s] || hellos_[s]->config_epoch != hello.view.config_epoch ||
-                        hellos_[s]->master != hello.view.master;
-      hellos_[s] = hello.view;
-      if (news) Reconsider();
+      if (sentinels_.Address(s) != hello.sentinel || links_[s].known) continue;
+      links_[s].known = true;
+      Connect(s);
     }
   });
 }

@@ -55,8 +55,8 @@ class BridgeHost {
   std::uint64_t claim_index() const;
   TimePoint claim_index_since() const { return claim_index_since_; }
   TimePoint last_transaction() const { return last_transaction_; }  ///< When the last one was sent.
-  /// The last answers to both watches were good.
-  bool reads_consul() const { return claim_read_ && catalog_read_; }
+  /// It took an older claim for the present one, although Consul's index never falls here.
+  bool claim_index_fell() const { return claim_index_fell_; }
   /// The best config-epoch that a Sentinel it is connected to tells.
   std::optional<std::uint64_t> best_epoch() const;
   const agent::Group* group() const { return group_.get(); }
@@ -68,7 +68,7 @@ class BridgeHost {
   struct SentinelLink {
     bool known = false;
     bool connected = false;
-    bool broken = false;      ///< Nothing comes through, and nobody has noticed.
+    bool broken = false;  ///< Nothing comes through, and nobody has noticed.
     bool refreshing = false;
     bool refresh_again = false;
     std::uint64_t life = 0;
@@ -84,6 +84,7 @@ class BridgeHost {
   void AskNode();
   void Tick();
   void Reconsider();
+  void Decide();
   void Execute(const agent::Publisher::Call& call);
   void Poll(bool new_connection);
   void SchedulePoll(Duration delay, bool new_connection);
@@ -118,14 +119,12 @@ class BridgeHost {
   bool open_ = false;  ///< The connection to Redis has told a role.
   std::unique_ptr<agent::Group> group_;
   std::vector<SentinelLink> links_;
-  std::vector<std::optional<redis::SentinelView>> hellos_;
   std::shared_ptr<ConsulAgent::Watch> claim_watch_;
   std::shared_ptr<ConsulAgent::Watch> catalog_watch_;
-  bool claim_read_ = false;
-  bool catalog_read_ = false;
   std::optional<consul::KvPair> claim_pair_;
   TimePoint claim_fed_at_{};
   std::uint64_t known_claim_ = 0;
+  bool claim_index_fell_ = false;
   TimePoint claim_index_since_{};
   TimePoint last_transaction_{};
   TimePoint busy_until_{};

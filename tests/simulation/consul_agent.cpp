@@ -10,8 +10,8 @@ using namespace std::chrono_literals;
 using consul::CheckStatus;
 using consul::ErrorKind;
 
-constexpr Duration kCallTimeout = 10s;         ///< consul/requests.cpp
-constexpr Duration kFullSyncInterval = 60s;    ///< agent/ae/ae.go, and a stagger of up to as much again.
+constexpr Duration kCallTimeout = 10s;       ///< consul/requests.cpp
+constexpr Duration kFullSyncInterval = 60s;  ///< agent/ae/ae.go, and a stagger of up to as much again.
 constexpr Duration kFullSyncRetry = 15s;
 constexpr Duration kServerUpStagger = 3s;
 constexpr Duration kRetransmission = 1s;
@@ -56,7 +56,8 @@ void ConsulAgent::Start(bool empty) {
   if (running_) return;
   running_ = true;
   ++life_;
-  environment_.history.Note([&] { return "consul agent " + node_ + " started" + (empty ? " empty" : " with its data"); });
+  environment_.history.Note(
+      [&] { return "consul agent " + node_ + " started" + (empty ? " empty" : " with its data"); });
   if (empty) services_.clear();
   for (auto& [id, service] : services_) {
     // loadCheckState(): what was persisted is taken while it has not expired.
@@ -73,7 +74,8 @@ void ConsulAgent::Start(bool empty) {
   CheckMembership();
 }
 
-// --- Local state ------------------------------------------------------------------------------------------------------
+// --- Local state
+// ------------------------------------------------------------------------------------------------------
 
 void ConsulAgent::Dirty(Service& service) {
   service.in_sync = false;
@@ -126,9 +128,8 @@ void ConsulAgent::Register(std::size_t caller, const consul::ServiceRegistration
 void ConsulAgent::UpdateTtl(std::size_t caller, const std::string& check_id, CheckStatus status,
                             const std::string& output, Done done) {
   Local(caller, std::move(done), [this, check_id, status, output]() -> consul::Result<std::uint64_t> {
-    const auto found = std::find_if(services_.begin(), services_.end(), [&](const auto& item) {
-      return CheckIdOf(item.second.registration) == check_id;
-    });
+    const auto found = std::find_if(services_.begin(), services_.end(),
+                                    [&](const auto& item) { return CheckIdOf(item.second.registration) == check_id; });
     if (found == services_.end()) return consul::Fail(ErrorKind::kNotFound, "unknown check " + check_id);
     Service& service = found->second;
     const bool was_expired = service.expires == TimePoint::max();
@@ -148,7 +149,8 @@ void ConsulAgent::UpdateTtl(std::size_t caller, const std::string& check_id, Che
   });
 }
 
-// --- Pushes and anti-entropy ------------------------------------------------------------------------------------------
+// --- Pushes and anti-entropy
+// ------------------------------------------------------------------------------------------
 
 /// Pushes what is not in sync, each service whole and with its check.
 void ConsulAgent::Sync() {
@@ -172,9 +174,8 @@ void ConsulAgent::Sync() {
 void ConsulAgent::Push(const std::vector<Service>& dirty, TimePoint sent_at, std::uint64_t life, int tries) {
   const std::size_t servers = environment_.network.consul();
   if (!environment_.network.Delivers(place_, servers) && tries > 0) {
-    environment_.queue.After(
-        environment_.Between(kRetransmission / 4, kRetransmission),
-        [this, dirty, sent_at, life, tries] { Push(dirty, sent_at, life, tries - 1); });
+    environment_.queue.After(environment_.Between(kRetransmission / 4, kRetransmission),
+                             [this, dirty, sent_at, life, tries] { Push(dirty, sent_at, life, tries - 1); });
     return;
   }
   const bool done = environment_.network.Delivers(place_, servers) && servers_.has_leader();
@@ -244,7 +245,8 @@ void ConsulAgent::OnNetworkChange() {
   const bool cut = !environment_.network.Connects(place_, environment_.network.consul());
   if (cut && !was_cut_) cut_since_ = environment_.now();
   // A server that is seen again after serf had given it up causes a full synchronisation.
-  if (!cut && was_cut_ && environment_.now() - cut_since_ > 8s) ScheduleFullSync(environment_.Between(10ms, kServerUpStagger));
+  if (!cut && was_cut_ && environment_.now() - cut_since_ > 8s)
+    ScheduleFullSync(environment_.Between(10ms, kServerUpStagger));
   was_cut_ = cut;
   // Only now does it matter when a waiting query is renewed: its answer does not come through.
   for (const auto& weak : watches_) {
@@ -270,7 +272,8 @@ void ConsulAgent::CheckMembership() {
   });
 }
 
-// --- Calls ------------------------------------------------------------------------------------------------------------
+// --- Calls
+// ------------------------------------------------------------------------------------------------------------
 
 /// A call of a bridge, answered once: by an answer or by its time-out.
 struct ConsulAgent::Call {
@@ -291,8 +294,7 @@ std::shared_ptr<ConsulAgent::Call> ConsulAgent::Open(Done done) {
 }
 
 /// One message of a call. TCP repeats what a cut swallows while somebody waits for it.
-void ConsulAgent::Send(std::size_t from, std::size_t to, const std::shared_ptr<Call>& call,
-                       EventQueue::Action arrive) {
+void ConsulAgent::Send(std::size_t from, std::size_t to, const std::shared_ptr<Call>& call, EventQueue::Action arrive) {
   if (call->over) return;
   if (environment_.network.Delivers(from, to)) {
     environment_.queue.After(environment_.Latency(from, to), std::move(arrive));
@@ -311,7 +313,9 @@ void ConsulAgent::Local(std::size_t caller, Done done, std::function<consul::Res
   const auto call = Open(std::move(done));
   Send(caller, place_, call, [this, caller, call, act = std::move(act)] {
     Answer(caller, call,
-           running_ ? act() : consul::Result<std::uint64_t>(consul::Fail(ErrorKind::kUnreachable, "the Consul agent refuses connections")));
+           running_ ? act()
+                    : consul::Result<std::uint64_t>(
+                          consul::Fail(ErrorKind::kUnreachable, "the Consul agent refuses connections")));
   });
 }
 
@@ -350,7 +354,8 @@ void ConsulAgent::WriteKey(std::size_t caller, const std::string& value, std::ui
   Forward(caller, std::move(done), [this, value, index] { return servers_.WriteKey(value, index); });
 }
 
-// --- Blocking queries -------------------------------------------------------------------------------------------------
+// --- Blocking queries
+// -------------------------------------------------------------------------------------------------
 
 std::shared_ptr<ConsulAgent::Watch> ConsulAgent::StartWatch(Kind kind, std::size_t caller, Duration wait) {
   auto watch = std::make_shared<Watch>();
@@ -438,8 +443,8 @@ void ConsulAgent::Respond(const std::shared_ptr<Watch>& watch) {
 }
 
 /// TCP repeats what a cut swallowed, and gives up in the end.
-void ConsulAgent::Deliver(const std::shared_ptr<Watch>& watch, std::uint64_t query, std::function<void()> hand_over,
-                          int tries) {
+void ConsulAgent::Deliver(const std::shared_ptr<Watch>& watch, std::uint64_t query,
+                          const std::function<void()>& hand_over, int tries) {
   if (watch->query != query) return;
   const std::size_t servers = environment_.network.consul();
   const bool arrives =

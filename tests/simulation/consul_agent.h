@@ -59,8 +59,8 @@ class ConsulAgent {
     consul::ServiceRegistration registration;
     consul::CheckStatus status = consul::CheckStatus::kCritical;
     std::string output;
-    TimePoint expires{};      ///< Of the last TTL update; what was persisted is good until then.
-    bool ever_fed = false;    ///< There was a TTL update.
+    TimePoint expires{};    ///< Of the last TTL update; what was persisted is good until then.
+    bool ever_fed = false;  ///< There was a TTL update.
     bool in_sync = false;
     std::uint64_t version = 0;
   };
@@ -85,7 +85,8 @@ class ConsulAgent {
   void Query(const std::shared_ptr<Watch>& watch);
   void AtServers(const std::shared_ptr<Watch>& watch, std::uint64_t query);
   void Respond(const std::shared_ptr<Watch>& watch);
-  void Deliver(const std::shared_ptr<Watch>& watch, std::uint64_t query, std::function<void()> hand_over, int tries);
+  void Deliver(const std::shared_ptr<Watch>& watch, std::uint64_t query, const std::function<void()>& hand_over,
+               int tries);
   void Fail(const std::shared_ptr<Watch>& watch, consul::ErrorKind kind, Duration after);
 
   Environment& environment_;
@@ -97,9 +98,9 @@ class ConsulAgent {
   std::map<std::string, Service> services_;
   bool syncing_ = false;
   bool sync_again_ = false;
-  std::uint64_t full_sync_ = 0;    ///< The scheduled one; others are obsolete.
+  std::uint64_t full_sync_ = 0;  ///< The scheduled one; others are obsolete.
   TimePoint full_sync_at_{};
-  bool member_ = true;             ///< As the servers believe, by gossip.
+  bool member_ = true;  ///< As the servers believe, by gossip.
   bool membership_pending_ = false;
   bool was_cut_ = false;
   TimePoint cut_since_{};

@@ -46,9 +46,7 @@ consul::Result<std::uint64_t> ConsulServers::Commit(const std::vector<consul::Tx
   bool catalog_changed = false;
   for (const consul::TxnOperation& operation : operations) {
     if (const auto* cas = std::get_if<consul::TxnKvCas>(&operation)) {
-      key_.value = cas->value;
-      key_.modify_index = key_index_ = index_;
-      key_changed = true;
+      key_changed = SetKey(cas->value);
     } else if (const auto* service = std::get_if<consul::TxnServiceSet>(&operation)) {
       ServiceEntry entry = service->entry;
       entry.tags = service->tags;
@@ -67,10 +65,17 @@ consul::Result<std::uint64_t> ConsulServers::Commit(const std::vector<consul::Tx
 
 consul::Result<std::uint64_t> ConsulServers::WriteKey(const std::string& value, std::uint64_t index) {
   if (index != key_.modify_index) return consul::Fail(ErrorKind::kConflict, "somebody else changed the key");
+  ++index_;
+  if (SetKey(value) && on_key) on_key();
+  return key_.modify_index;
+}
+
+/// True when it changed: the same value leaves the index as it is (agent/consul/state/kvs.go; seen on 1.8.7).
+bool ConsulServers::SetKey(const std::string& value) {
+  if (key_.modify_index != 0 && key_.value == value) return false;
   key_.value = value;
-  key_.modify_index = key_index_ = ++index_;
-  if (on_key) on_key();
-  return key_index_;
+  key_.modify_index = key_index_ = index_;
+  return true;
 }
 
 void ConsulServers::DeleteKey() {
@@ -88,9 +93,12 @@ bool ConsulServers::SetService(const std::string& node, const ServiceEntry& serv
     entry.node = node;
     entry.node_address = nodes_.at(node).first;
     entry.id = service.id;
-    entry.checks = {
-        {.id = "serfHealth", .name = {}, .status = nodes_.at(node).second ? "passing" : "critical", .notes = {},
-         .output = {}, .service_id = {}}};
+    entry.checks = {{.id = "serfHealth",
+                     .name = {},
+                     .status = nodes_.at(node).second ? "passing" : "critical",
+                     .notes = {},
+                     .output = {},
+                     .service_id = {}}};
   } else if (entry.name == service.name && entry.tags == service.tags && entry.meta == service.meta &&
              entry.address == service.address && entry.port == service.port) {
     return false;
@@ -108,7 +116,8 @@ bool ConsulServers::SetService(const std::string& node, const ServiceEntry& serv
 bool ConsulServers::SetCheck(const std::string& node, const CatalogCheck& check, const Origin& origin) {
   Stored& stored = entries_.at({node, check.service_id});
   auto& checks = stored.entry.checks;
-  const auto found = std::find_if(checks.begin(), checks.end(), [&](const auto& other) { return other.id == check.id; });
+  const auto found =
+      std::find_if(checks.begin(), checks.end(), [&](const auto& other) { return other.id == check.id; });
   if (found != checks.end()) {
     if (*found == check) return false;
     if (found->status != check.status) stored.origin = origin;
@@ -133,8 +142,12 @@ void ConsulServers::Push(const std::string& node, const consul::ServiceRegistrat
   ++index_;
   bool changed = SetService(node, entry, origin);
   changed |= SetCheck(node,
-                      {.id = registration.check.id, .name = registration.check.name, .status = std::string(ToString(status)),
-                       .notes = registration.check.notes, .output = output, .service_id = registration.id},
+                      {.id = registration.check.id,
+                       .name = registration.check.name,
+                       .status = std::string(ToString(status)),
+                       .notes = registration.check.notes,
+                       .output = output,
+                       .service_id = registration.id},
                       origin);
   if (!changed) return;
   catalog_index_ = index_;

@@ -10,8 +10,8 @@
 
 #include "consul/result.h"
 #include "consul/types.h"
-#include "tests/simulation/random.h"
 #include "tests/simulation/event_queue.h"
+#include "tests/simulation/random.h"
 
 namespace rcb::simulation {
 
@@ -49,7 +49,9 @@ class ConsulServers {
   /// As /v1/health/service/NAME tells them.
   std::vector<consul::ServiceEntry> Entries() const;
   const consul::ServiceEntry* Find(const std::string& node, const std::string& id) const;
-  const Origin& OriginOf(const std::string& node, const std::string& id) const { return entries_.at({node, id}).origin; }
+  const Origin& OriginOf(const std::string& node, const std::string& id) const {
+    return entries_.at({node, id}).origin;
+  }
   std::vector<std::string> IdsOf(const std::string& node) const;
   std::uint64_t key_index() const { return key_index_; }
   std::uint64_t catalog_index() const { return catalog_index_; }
@@ -62,6 +64,7 @@ class ConsulServers {
   using Key = std::pair<std::string, std::string>;
 
   bool Holds(const consul::TxnOperation& operation) const;
+  bool SetKey(const std::string& value);
   bool SetService(const std::string& node, const consul::ServiceEntry& service, const Origin& origin);
   bool SetCheck(const std::string& node, const consul::CatalogCheck& check, const Origin& origin);
 

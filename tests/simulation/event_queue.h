@@ -31,9 +31,7 @@ class EventQueue {
     std::uint64_t order;
     Action action;
   };
-  static bool Later(const Event& a, const Event& b) {
-    return a.at != b.at ? a.at > b.at : a.order > b.order;
-  }
+  static bool Later(const Event& a, const Event& b) { return a.at != b.at ? a.at > b.at : a.order > b.order; }
 
   std::vector<Event> events_;  ///< A heap, the next one in front.
   TimePoint now_{std::chrono::hours(1)};

@@ -104,7 +104,8 @@ std::size_t Faults::LikelyMaster() {
   return AnyHost();
 }
 
-// --- Processes --------------------------------------------------------------------------------------------------------
+// --- Processes
+// --------------------------------------------------------------------------------------------------------
 
 bool Faults::KillRedis() {
   const std::size_t host = LikelyMaster();
@@ -192,7 +193,8 @@ bool Faults::LoseConsulLeader() {
   return true;
 }
 
-// --- Network ----------------------------------------------------------------------------------------------------------
+// --- Network
+// ----------------------------------------------------------------------------------------------------------
 
 bool Faults::CutFor(std::vector<World::Direction> directions) {
   if (directions.empty()) return false;
@@ -262,7 +264,8 @@ bool Faults::CutSentinels() {
   return CutFor(directions);
 }
 
-// --- Sentinels --------------------------------------------------------------------------------------------------------
+// --- Sentinels
+// --------------------------------------------------------------------------------------------------------
 
 bool Faults::CrashSentinel() {
   const std::size_t sentinel = world_.environment.random.Below(world_.sentinels.size());
@@ -323,8 +326,8 @@ bool Faults::MonitorAnew() {
     std::size_t replicas = 0;
     for (std::size_t other = 0; other < world_.hosts(); ++other) {
       const RedisModel::Server& server = world_.redis.at(other);
-      replicas += server.role == redis::Role::kReplica && server.upstream == host &&
-                  server.link == RedisModel::Link::kUp;
+      replicas +=
+          server.role == redis::Role::kReplica && server.upstream == host && server.link == RedisModel::Link::kUp;
     }
     if (replicas > most) {
       most = replicas;
@@ -343,7 +346,8 @@ bool Faults::MonitorAnew() {
   return true;
 }
 
-// --- Operators --------------------------------------------------------------------------------------------------------
+// --- Operators
+// --------------------------------------------------------------------------------------------------------
 
 bool Faults::PromoteByHand() {
   const std::size_t host = AnyHost();
@@ -409,25 +413,27 @@ bool Faults::ReleaseClaim() {
 }
 
 std::size_t Faults::Tidy() {
-  const auto& claim = invariants_.claim();
+  const auto claim = invariants_.claim();
   const auto holder = invariants_.Holder();
+  const auto inherits = [&](std::size_t host) {
+    const RedisModel::Server& server = world_.redis.at(host);
+    return claim && (server.replid == claim->replid || server.replid2 == claim->replid);
+  };
   std::size_t master = world_.hosts();
   if (holder && world_.redis.IsMaster(*holder)) master = *holder;
   for (std::size_t host = 0; host < world_.hosts() && master == world_.hosts(); ++host) {
-    const RedisModel::Server& server = world_.redis.at(host);
-    if (claim && world_.redis.IsMaster(host) && (server.replid == claim->replid || server.replid2 == claim->replid)) {
-      master = host;
-    }
+    if (world_.redis.IsMaster(host) && inherits(host)) master = host;
   }
-  if (master == world_.hosts()) {
-    for (std::size_t host = 0; host < world_.hosts() && master == world_.hosts(); ++host) {
-      if (world_.redis.IsMaster(host)) master = host;
-    }
-    if (master == world_.hosts()) master = holder.value_or(0);
-    world_.redis.ReplicaOf(master, std::nullopt, RedisModel::Origin::kOperator);
-    if (claim && holder != master) ReleaseClaim();
+  for (std::size_t host = 0; host < world_.hosts() && master == world_.hosts(); ++host) {
+    if (world_.redis.IsMaster(host)) master = host;
   }
+  if (master == world_.hosts()) master = holder.value_or(0);
+  world_.redis.ReplicaOf(master, std::nullopt, RedisModel::Origin::kOperator);
   Adopt(master);
+  // The holder keeps what it has; one that gave it up, and anybody else, needs the right data set or the operator's
+  // word.
+  const bool keeps = holder == master && claim->state == agent::Claim::State::kHeld;
+  if (claim && !keeps && !inherits(master)) ReleaseClaim();
   return master;
 }
 

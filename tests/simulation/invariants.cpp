@@ -26,6 +26,10 @@ constexpr Duration kTelling = 1500ms;
 constexpr Duration kOnItsWay = 2s;
 /// Views stay fresh for 5 s; a hello that is late adds to it.
 constexpr Duration kFreshly = 10s;
+/// A transaction takes effect within this time, or never (consul/requests.cpp).
+constexpr Duration kLongestCall = 10s;
+/// Most Sentinels at a lower epoch are not believed before (agent/arbiter.cpp kResetWait).
+constexpr Duration kLongEnough = 8s;
 
 std::string HostName(std::size_t host) { return "host" + std::to_string(host); }
 
@@ -35,9 +39,8 @@ Invariants::Invariants(World& world)
     : world_(world),
       able_since_(world.hosts(), world.environment.now() - 1h),
       wrong_since_(world.hosts(), TimePoint::max()),
-      last_master_(world.hosts()),
-      master_since_(world.hosts(), TimePoint::max()),
       last_named_(world.hosts()),
+      promoted_(world.hosts()),
       served_since_(world.hosts()),
       replids_(world.hosts()) {}
 
@@ -71,9 +74,7 @@ std::optional<std::size_t> Invariants::HostOf(const std::string& service_id) con
   return std::nullopt;
 }
 
-std::optional<std::size_t> Invariants::Holder() const {
-  return claim_ ? HostOf(claim_->service_id) : std::nullopt;
-}
+std::optional<std::size_t> Invariants::Holder() const { return claim_ ? HostOf(claim_->service_id) : std::nullopt; }
 
 const consul::ServiceEntry* Invariants::EntryOf(std::size_t host) const {
   return world_.servers.Find(world_.agent_of(host).node(), BridgeHost::ServiceId(host));
@@ -102,6 +103,11 @@ bool Invariants::BridgeIsAble(std::size_t host) {
 /// When a Sentinel last named it or chose it.
 TimePoint Invariants::LastNamed(std::size_t host) const {
   TimePoint last = last_named_[host];
+  for (std::size_t s = 0; s < world_.sentinels.size(); ++s) {
+    if (world_.sentinels.Runs(s) && (world_.sentinels.MasterOf(s) == host || world_.sentinels.ChosenBy(s) == host)) {
+      last = world_.environment.now();
+    }
+  }
   for (const auto& [epoch, hosts] : world_.sentinels.named()) {
     if (const auto found = hosts.find(host); found != hosts.end()) last = std::max(last, found->second);
   }
@@ -116,10 +122,11 @@ bool Invariants::MostSentinelsName(std::size_t host) const {
 
 /// A transaction may be long under way through a broken network.
 bool Invariants::WasMasterWhenSent(std::size_t host) const {
-  return world_.redis.IsMaster(host) || world_.bridge(host).last_transaction() - last_master_[host] <= kOnItsWay;
+  return world_.bridge(host).last_transaction() - world_.redis.LastMaster(host) <= kOnItsWay;
 }
 
-// --- The claim --------------------------------------------------------------------------------------------------------
+// --- The claim
+// --------------------------------------------------------------------------------------------------------
 
 void Invariants::OnKey() {
   const auto& pair = world_.servers.key();
@@ -146,26 +153,33 @@ void Invariants::OnKey() {
   if (moved) {
     ++takeovers_;
     holder_since_index_ = pair.modify_index;
-    holder_since_ = world_.environment.now();
+    holder_before_ = std::exchange(holder_since_, world_.environment.now());
     world_.environment.history.Count("takeover");
   }
   if (before) CheckClaimOrder(*before, *claim_);
   CheckClaimIsTrue(before, *claim_);
 }
 
-/// Invariant 3: never back to a lower order, but where most Sentinels stand at that lower epoch: they were reset, or the
-/// failover that the claim came from was given up before Sentinel adopted its epoch.
+/// Invariant 3: never back to a lower order, but where most Sentinels stand at that lower epoch and the holder is not
+/// served: they were reset, or the failover that the claim came from was given up or is cut off together with its
+/// leader.
 void Invariants::CheckClaimOrder(const Claim& before, const Claim& after) {
   if (Outranks(after.authority, after.epoch, before)) return;
   const bool lower = !Reaches(after.authority, after.epoch, before);
   const bool moved = before.service_id != after.service_id;
   const auto host = HostOf(after.service_id);
-  const bool given_up = sentinel_reset_ || !world_.sentinels.promoted().contains(before.epoch);
-  if (host && after.authority == Authority::kSentinel && given_up && MostSentinelsName(*host)) {
-    if (lower) world_.environment.history.Count(sentinel_reset_ ? "claim follows a reset Sentinel" : "claim returns after an aborted failover");
+  const auto former = HostOf(before.service_id);
+  const bool unused =
+      !moved || (former && !served_.contains(*former) && world_.environment.now() - holder_before_ >= kLongEnough);
+  if (host && after.authority == Authority::kSentinel && unused && MostSentinelsName(*host)) {
+    if (lower) {
+      world_.environment.history.Count(sentinel_reset_ ? "claim follows a reset Sentinel"
+                                                       : "claim follows most Sentinels to a lower epoch");
+    }
     return;
   }
-  if (lower) Break("3: the claim went back from epoch " + std::to_string(before.epoch) + " to " + std::to_string(after.epoch));
+  if (lower)
+    Break("3: the claim went back from epoch " + std::to_string(before.epoch) + " to " + std::to_string(after.epoch));
   if (moved && before.state != Claim::State::kYielded) {
     Break("3: the claim moved to " + after.service_id + " at the same epoch " + std::to_string(after.epoch));
   }
@@ -203,14 +217,18 @@ void Invariants::CheckClaimIsTrue(const std::optional<Claim>& before, const Clai
       now - served_since_[*former] > kOnItsWay) {
     Break("2: " + after.service_id + " displaced " + before->service_id + ", which is served");
   }
-  const bool followed = before->state == Claim::State::kYielded &&
-                        before->follows == RedisModel::Address(*host).ToString();
-  if (!followed && !replids_[*host].contains(before->replid)) {
+  const bool followed =
+      before->state == Claim::State::kYielded && before->follows == RedisModel::Address(*host).ToString();
+  const RedisModel::Server& server = world_.redis.at(*host);
+  const bool descends =
+      server.replid == before->replid || server.replid2 == before->replid || replids_[*host].contains(before->replid);
+  if (!followed && !descends) {
     Break("6: " + after.service_id + " took the claim with an unrelated data set");
   }
 }
 
-// --- The catalog ------------------------------------------------------------------------------------------------------
+// --- The catalog
+// ------------------------------------------------------------------------------------------------------
 
 /// True when a surplus master stands only because its Consul agent sent its word before it could know better.
 bool Invariants::MayBeRepushed(std::size_t host) {
@@ -255,6 +273,12 @@ void Invariants::OnCatalog() {
     CheckServed(host);
     served_since_[host] = now;
   }
+  const auto holder = Holder();
+  if (holder && served_.contains(*holder) && !masters.contains(*holder) && EntryOf(*holder) != nullptr &&
+      !EntryOf(*holder)->HasTag("master") &&
+      !world_.servers.OriginOf(world_.agent_of(*holder).node(), BridgeHost::ServiceId(*holder)).pushed) {
+    Break("7: a transaction withdrew " + HostName(*holder) + ", which holds the claim");
+  }
   served_ = masters;
   if (masters.empty() && !none_since_) none_since_ = now;
   if (!masters.empty() && none_since_) {
@@ -282,20 +306,25 @@ void Invariants::OnCatalog() {
 void Invariants::CheckServed(std::size_t host) {
   const TimePoint now = world_.environment.now();
   const auto& origin = world_.servers.OriginOf(world_.agent_of(host).node(), BridgeHost::ServiceId(host));
-  if (Holder() != host && !MayBeRepushed(host)) Break("6: " + HostName(host) + " is served and does not hold the claim");
+  if (claim_ && Holder() != host && !MayBeRepushed(host))
+    Break("6: " + HostName(host) + " is served and does not hold the claim");
   if (!origin.pushed && !WasMasterWhenSent(host)) {
     Break("6: " + HostName(host) + " is published and says no master");
   }
-  if (claim_ && Holder() == host && !origin.pushed && claim_->authority == Authority::kSentinel &&
+  // Not what gossip brings back with its node, until the Consul agent there has spoken.
+  const bool published = !origin.pushed && now - world_.bridge(host).last_transaction() < kLongestCall;
+  if (claim_ && Holder() == host && published && claim_->authority == Authority::kSentinel &&
       claim_->run_id != world_.redis.at(host).run_id && now - LastNamed(host) > kFreshly) {
     Break("6: " + HostName(host) + " was restarted and is published while no Sentinel names it");
   }
-  if (Holder() == host && master_since_[host] <= now && now - master_since_[host] < 20s) {
-    promotion_to_published_.push_back(std::chrono::duration_cast<Duration>(now - master_since_[host]));
+  if (auto& promoted_at = promoted_[host]; promoted_at != world_.redis.at(host).promoted_at) {
+    promoted_at = world_.redis.at(host).promoted_at;
+    if (promoted_at) promotion_to_published_.push_back(std::chrono::duration_cast<Duration>(now - *promoted_at));
   }
 }
 
-// --- What takes time --------------------------------------------------------------------------------------------------
+// --- What takes time
+// --------------------------------------------------------------------------------------------------
 
 void Invariants::Audit() {
   const TimePoint now = world_.environment.now();
@@ -304,14 +333,10 @@ void Invariants::Audit() {
   }
   for (std::size_t host = 0; host < world_.hosts(); ++host) {
     const RedisModel::Server& server = world_.redis.at(host);
-    if (world_.redis.IsMaster(host)) {
-      last_master_[host] = now;
-      if (master_since_[host] == TimePoint::max()) master_since_[host] = now;
-    } else {
-      master_since_[host] = TimePoint::max();
-    }
     replids_[host].insert({server.replid, server.replid2});
     if (!BridgeIsAble(host)) able_since_[host] = now;
+    if (world_.bridge(host).claim_index_fell())
+      Break("3: bridge" + std::to_string(host) + " went back to an older claim");
 
     // Invariant 2: its own host can tell, and can tell Consul.
     if (!served_.contains(host)) {
@@ -322,7 +347,9 @@ void Invariants::Audit() {
     const bool silent = server.running && server.paused;
     const auto& promoted = *world_.sentinels.promoted().rbegin();
     const bool seen_superseded = world_.sentinels.size() > 0 && promoted.second != host && !sentinel_reset_ &&
-                                 bridge.best_epoch().value_or(0) >= promoted.first && promoted.first > 0;
+                                 bridge.best_epoch().value_or(0) >= promoted.first &&
+                                 promoted.first > world_.sentinels.disputed() &&
+                                 !(Holder() == host && claim_->epoch > promoted.first);
     const bool wrong = !server.running || server.role != redis::Role::kMaster || silent || seen_superseded ||
                        (Holder() != host && bridge.claim_index() >= holder_since_index_);
     if (!wrong) {
@@ -330,8 +357,7 @@ void Invariants::Audit() {
       continue;
     }
     wrong_since_[host] = std::min(wrong_since_[host], now);
-    const Duration patience =
-        silent ? std::max<Duration>(world_.options.sentinels.down_after, 5s) + kNotice : kNotice;
+    const Duration patience = silent ? std::max<Duration>(world_.options.sentinels.down_after, 5s) + kNotice : kNotice;
     const bool was_away = able_since_[host] > wrong_since_[host] - kRecovery;
     const TimePoint from = was_away ? std::max(able_since_[host] + kRecovery, wrong_since_[host]) : wrong_since_[host];
     if (now - from > patience) Break("2: " + HostName(host) + " is still served as master");

@@ -56,19 +56,19 @@ class Invariants {
   std::optional<agent::Claim> claim_;
   std::uint64_t holder_since_index_ = 0;  ///< Of the claim that made the present holder.
   TimePoint holder_since_{};
+  TimePoint holder_before_{};  ///< Since when the one before held it.
   bool sentinel_reset_ = false;
   std::set<std::size_t> served_;
   std::optional<TimePoint> none_since_;
   std::optional<TimePoint> double_since_;
 
   // By host, as of the last audit.
-  std::vector<TimePoint> able_since_;        ///< Bridge, local Consul agent and Consul's servers all within reach.
-  std::vector<TimePoint> wrong_since_;       ///< Served though its own host can tell that it is no master.
-  std::vector<TimePoint> last_master_;       ///< When it last said master.
-  std::vector<TimePoint> master_since_;
-  std::vector<TimePoint> last_named_;        ///< When a running Sentinel last named it.
-  std::vector<TimePoint> served_since_;      ///< As master.
-  std::vector<std::set<std::string>> replids_;          ///< That stand for its data set.
+  std::vector<TimePoint> able_since_;   ///< Bridge, local Consul agent and Consul's servers all within reach.
+  std::vector<TimePoint> wrong_since_;  ///< Served though its own host can tell that it is no master.
+  std::vector<TimePoint> last_named_;   ///< When a running Sentinel last named it.
+  std::vector<std::optional<TimePoint>> promoted_;  ///< The promotion whose publication was measured.
+  std::vector<TimePoint> served_since_;             ///< As master.
+  std::vector<std::set<std::string>> replids_;      ///< That stand for its data set.
 
   std::vector<std::string> noted_;  ///< Entries as the history last told them.
   std::vector<Duration> without_master_;

@@ -83,7 +83,7 @@ constexpr const char* kMustBeSeen[] = {
     "sentinel ends a failover",
     "sentinel converts a returned master",
     "claim follows a reset Sentinel",
-    "claim returns after an aborted failover",
+    "claim follows most Sentinels to a lower epoch",
     "row: master, claim held",
     "row: master, Sentinel names another",
     "row: master, not confirmed",
@@ -153,7 +153,8 @@ int RunMany(const Settings& settings) {
   std::size_t shown = 0;
   for (const auto& [seed, sentence] : totals.failed) {
     if (!settings.stop_at_first && shown < kHistories) PrintHistory(seed, RunSchedule(seed, true));
-    if (shown++ < kNamedSeeds) std::printf("seed %llu failed: %s\n", static_cast<unsigned long long>(seed), sentence.c_str());
+    if (shown++ < kNamedSeeds)
+      std::printf("seed %llu failed: %s\n", static_cast<unsigned long long>(seed), sentence.c_str());
   }
   const std::uint64_t ran = totals.passed + totals.failed.size();
   if (!settings.stop_at_first) {

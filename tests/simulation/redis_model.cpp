@@ -76,7 +76,9 @@ void RedisModel::SetLink(std::size_t index, Link link) {
   ++server.life;
   environment_.history.Note([&] {
     return NameOf(index) + " link to " + NameOf(server.upstream) +
-           (link == Link::kUp ? " up" : link == Link::kSyncing ? " syncing" : " down");
+           (link == Link::kUp        ? " up"
+            : link == Link::kSyncing ? " syncing"
+                                     : " down");
   });
   Change(index);
 }
@@ -102,14 +104,13 @@ void RedisModel::ScheduleLink(std::size_t server, Duration delay) {
 bool RedisModel::CanFeed(std::size_t upstream, std::size_t server) const {
   const Server& source = servers_[upstream];
   return upstream != server && Answers(upstream) && source.loading_until <= environment_.now() &&
-         (source.role == Role::kMaster || source.link == Link::kUp) &&
-         environment_.network.Connects(upstream, server);
+         (source.role == Role::kMaster || source.link == Link::kUp) && environment_.network.Connects(upstream, server);
 }
 
 void RedisModel::TryLink(std::size_t index) {
   Server& server = servers_[index];
   if (!Answers(index) || server.role != Role::kReplica || server.link != Link::kDown) return;
-  if (!CanFeed(server.upstream, index)) {
+  if (!CanFeed(server.upstream, index) || server.loading_until > environment_.now()) {
     ScheduleLink(index, environment_.Between(500ms, 1500ms));
     return;
   }
@@ -143,7 +144,9 @@ void RedisModel::TryLink(std::size_t index) {
 void RedisModel::Kill(std::size_t index) {
   Server& server = servers_[index];
   FreezeOffset(index);
+  server.was_master_at = LastMaster(index);
   server.running = false;
+  server.promoted_at.reset();
   server.paused = false;
   server.on_resume.clear();
   server.link = Link::kDown;
@@ -190,8 +193,8 @@ void RedisModel::Restart(std::size_t index, bool empty) {
            (server.role == Role::kMaster ? "master" : "replica of " + NameOf(server.upstream));
   });
   if (!empty) {
-    environment_.queue.At(server.loading_until, [this, index, life = server.life] {
-      if (servers_[index].life == life) Change(index);
+    environment_.queue.At(server.loading_until, [this, index, run_id = server.run_id] {
+      if (servers_[index].run_id == run_id) Change(index);
     });
   }
   if (server.role == Role::kReplica) ScheduleLink(index, environment_.Between(10ms, 2s));
@@ -239,11 +242,14 @@ void RedisModel::ReplicaOf(std::size_t index, std::optional<std::size_t> upstrea
     server.stalled = false;
     server.link_since = environment_.now();
     if (upstream) {
+      server.was_master_at = LastMaster(index);
       server.role = Role::kReplica;
       server.upstream = *upstream;
+      server.promoted_at.reset();
       ScheduleLink(index, environment_.Between(1ms, 1s));
     } else {
       server.role = Role::kMaster;
+      if (origin == Origin::kSentinel) server.promoted_at = environment_.now();
       server.replid2 = std::exchange(server.replid, NewId());
       server.second_offset = server.offset + 1;
     }
@@ -283,11 +289,11 @@ std::string RedisModel::InfoReplication(std::size_t index) const {
     body += "role:master\r\n";
   } else {
     const redis::Endpoint upstream = Address(server.upstream);
-    body += "role:slave\r\nmaster_host:" + upstream.host + "\r\nmaster_port:" + std::to_string(upstream.port) +
-            "\r\nmaster_link_status:" + (server.link == Link::kUp ? "up" : "down") +
-            "\r\nmaster_last_io_seconds_ago:1\r\nmaster_sync_in_progress:" +
-            (server.link == Link::kSyncing ? "1" : "0") + "\r\nslave_read_repl_offset:" + offset +
-            "\r\nslave_repl_offset:" + offset + "\r\n";
+    body +=
+        "role:slave\r\nmaster_host:" + upstream.host + "\r\nmaster_port:" + std::to_string(upstream.port) +
+        "\r\nmaster_link_status:" + (server.link == Link::kUp ? "up" : "down") +
+        "\r\nmaster_last_io_seconds_ago:1\r\nmaster_sync_in_progress:" + (server.link == Link::kSyncing ? "1" : "0") +
+        "\r\nslave_read_repl_offset:" + offset + "\r\nslave_repl_offset:" + offset + "\r\n";
     if (server.link != Link::kUp) {
       const auto down = std::chrono::duration_cast<std::chrono::seconds>(environment_.now() - server.link_since);
       body += "master_link_down_since_seconds:" + std::to_string(down.count()) + "\r\n";
@@ -306,8 +312,8 @@ std::string RedisModel::InfoServer(std::size_t index) const {
 }
 
 std::string RedisModel::InfoPersistence(std::size_t index) const {
-  return std::string("# Persistence\r\nloading:") +
-         (servers_[index].loading_until > environment_.now() ? "1" : "0") + "\r\n";
+  return std::string("# Persistence\r\nloading:") + (servers_[index].loading_until > environment_.now() ? "1" : "0") +
+         "\r\n";
 }
 
 }  // namespace rcb::simulation

@@ -33,8 +33,10 @@ class RedisModel {
     TimePoint offset_at{};
     std::string run_id;
     TimePoint loading_until{};
-    std::uint64_t life = 0;     ///< Counts what makes an earlier attempt to link obsolete.
-    bool stalled = false;       ///< Its link is up in name only.
+    TimePoint was_master_at{};                  ///< When it last stopped being one.
+    std::optional<TimePoint> promoted_at;       ///< By Sentinel, since it last was a replica.
+    std::uint64_t life = 0;                     ///< Counts what makes an earlier attempt to link obsolete.
+    bool stalled = false;                       ///< Its link is up in name only.
     std::vector<EventQueue::Action> on_resume;  ///< What lies in its socket buffers while it is paused.
   };
 
@@ -61,6 +63,10 @@ class RedisModel {
   bool Answers(std::size_t server) const { return servers_[server].running && !servers_[server].paused; }
   bool IsMaster(std::size_t server) const {
     return servers_[server].running && servers_[server].role == redis::Role::kMaster;
+  }
+  /// When it last said master.
+  TimePoint LastMaster(std::size_t server) const {
+    return IsMaster(server) ? environment_.now() : servers_[server].was_master_at;
   }
   std::int64_t Offset(std::size_t server) const;
 

@@ -12,13 +12,13 @@ using redis::SentinelEvent;
 using Kind = redis::SentinelEvent::Kind;
 
 // Of src/sentinel.c.
-constexpr Duration kPeriod = 100ms;       ///< sentinelTimer at its fastest.
-constexpr Duration kIdlePeriod = 1s;      ///< While nothing happens nobody can tell the difference.
-constexpr Duration kInfoPeriod = 10s;     ///< sentinel_info_period
-constexpr Duration kPingPeriod = 1s;      ///< SENTINEL_PING_PERIOD
-constexpr Duration kAskPeriod = 1s;       ///< sentinel_ask_period
-constexpr Duration kPublishPeriod = 2s;   ///< sentinel_publish_period
-constexpr Duration kTiltPeriod = 30s;     ///< sentinel_tilt_period
+constexpr Duration kPeriod = 100ms;      ///< sentinelTimer at its fastest.
+constexpr Duration kIdlePeriod = 1s;     ///< While nothing happens nobody can tell the difference.
+constexpr Duration kInfoPeriod = 10s;    ///< sentinel_info_period
+constexpr Duration kPingPeriod = 1s;     ///< SENTINEL_PING_PERIOD
+constexpr Duration kAskPeriod = 1s;      ///< sentinel_ask_period
+constexpr Duration kPublishPeriod = 2s;  ///< sentinel_publish_period
+constexpr Duration kTiltPeriod = 30s;    ///< sentinel_tilt_period
 constexpr Duration kElectionTimeout = 10s;
 constexpr Duration kReconfTimeout = 10s;  ///< sentinel_slave_reconf_timeout
 constexpr Duration kMaxDesync = 1s;       ///< SENTINEL_MAX_DESYNC
@@ -100,9 +100,8 @@ void SentinelModel::Emit(std::size_t s, Kind kind, const char* name, std::size_t
   }
   environment_.history.Note([&] {
     return Name(s) + " " + name + (instance == kNobody ? "" : " redis" + std::to_string(instance)) +
-           (epoch == 0 ? "" : " " + std::to_string(epoch)) + " (epoch " +
-           std::to_string(sentinels_[s].current_epoch) + ", config-epoch " +
-           std::to_string(sentinels_[s].config_epoch) + ")";
+           (epoch == 0 ? "" : " " + std::to_string(epoch)) + " (epoch " + std::to_string(sentinels_[s].current_epoch) +
+           ", config-epoch " + std::to_string(sentinels_[s].config_epoch) + ")";
   });
   if (on_event) on_event(s, event);
 }
@@ -113,7 +112,8 @@ void SentinelModel::LearnEpoch(std::size_t s, std::uint64_t epoch) {
   Emit(s, Kind::kNewEpoch, "+new-epoch", kNobody, epoch);
 }
 
-// --- Life -------------------------------------------------------------------------------------------------------------
+// --- Life
+// -------------------------------------------------------------------------------------------------------------
 
 void SentinelModel::Wake() {
   for (std::size_t s = 0; s < sentinels_.size(); ++s) {
@@ -137,7 +137,9 @@ void SentinelModel::Restart(std::size_t s) {
   Sentinel& sentinel = sentinels_[s];
   sentinel.running = true;
   environment_.history.Note([&] { return Name(s) + " restarted"; });
-  Forget(s, sentinel.master);
+  // Its file names the one that is promoted already (sentinelGetCurrentMasterAddress() in
+  // rewriteConfigSentinelOption()).
+  Forget(s, MasterOf(s));
   for (Instance& instance : sentinel.instances) instance.known = true;
   sentinel.tilt_until = {};
   ScheduleTick(s, environment_.Between(1ms, kPeriod));
@@ -194,8 +196,17 @@ void SentinelModel::Forget(std::size_t s, std::size_t master) {
   }
 }
 
+void SentinelModel::NoteDispute(std::size_t s, std::size_t master) {
+  const std::uint64_t epoch = sentinels_[s].config_epoch;
+  named_[epoch][master] = environment_.now();
+  disputed_ = std::max(disputed_, epoch);
+  environment_.history.Count("sentinel names two masters at one epoch");
+}
+
 void SentinelModel::Reset(std::size_t s) {
   if (!Answers(s)) return;
+  // In the middle of a reconfiguration it falls back to the old master's address and keeps the new epoch.
+  if (sentinels_[s].state == State::kReconfSlaves) NoteDispute(s, sentinels_[s].master);
   Forget(s, sentinels_[s].master);
   for (Peer& peer : sentinels_[s].peers) peer.known = false;
   Emit(s, Kind::kOther, "+reset-master", sentinels_[s].master);
@@ -230,7 +241,8 @@ void SentinelModel::ScheduleTick(std::size_t s, Duration delay) {
   });
 }
 
-// --- sentinelHandleRedisInstance() ------------------------------------------------------------------------------------
+// --- sentinelHandleRedisInstance()
+// ------------------------------------------------------------------------------------
 
 void SentinelModel::Tick(std::size_t s) {
   if (!Answers(s)) return;
@@ -256,8 +268,8 @@ void SentinelModel::Tick(std::size_t s) {
     AdvanceFailover(s);
     AskPeers(s, false);
   }
-  const bool busy = now < sentinel.busy_until || sentinel.state != State::kNone ||
-                    sentinel.instances[sentinel.master].sdown;
+  const bool busy =
+      now < sentinel.busy_until || sentinel.state != State::kNone || sentinel.instances[sentinel.master].sdown;
   ScheduleTick(s, busy ? kPeriod : kIdlePeriod);
 }
 
@@ -267,8 +279,7 @@ void SentinelModel::Probe(std::size_t s, std::size_t r) {
   if (!Reaches(s, r)) return;
   const TimePoint now = environment_.now();
   instance.last_ok = now;
-  const bool closely =
-      r != sentinel.master && (sentinel.odown || sentinel.state != State::kNone || !instance.link_up);
+  const bool closely = r != sentinel.master && (sentinel.odown || sentinel.state != State::kNone || !instance.link_up);
   if (!instance.info_at || now - *instance.info_at >= (closely ? Duration(1s) : kInfoPeriod)) RefreshInfo(s, r);
 }
 
@@ -324,7 +335,9 @@ void SentinelModel::RefreshInfo(std::size_t s, std::size_t r) {
   if (r != sentinel.master && server.role == Role::kMaster) {
     if (sentinel.state == State::kWaitPromotion && r == sentinel.promoted) {
       sentinel.config_epoch = sentinel.failover_epoch;
-      promoted_[sentinel.config_epoch] = r;
+      // One that was reset knows no other Sentinel and may elect itself: two leaders of one epoch.
+      const auto [at, first] = promoted_.try_emplace(sentinel.config_epoch, r);
+      if (!first && at->second != r) NoteDispute(s, r);
       SetState(s, State::kReconfSlaves);
       Emit(s, Kind::kPromotedReplica, "+promoted-slave", r);
       Emit(s, Kind::kOther, "+failover-state-reconf-slaves", sentinel.master);
@@ -382,7 +395,8 @@ void SentinelModel::CheckObjectivelyDown(std::size_t s) {
   Emit(s, Kind::kOther, odown ? "+odown" : "-odown", sentinel.master);
 }
 
-// --- Election ---------------------------------------------------------------------------------------------------------
+// --- Election
+// ---------------------------------------------------------------------------------------------------------
 
 void SentinelModel::StartFailover(std::size_t s, bool forced) {
   Sentinel& sentinel = sentinels_[s];
@@ -405,19 +419,18 @@ void SentinelModel::AskPeers(std::size_t s, bool forced) {
     if (p == s || !peer.known || !PeersReach(s, p)) continue;
     if (!forced && environment_.now() - peer.asked_at < kAskPeriod) continue;
     peer.asked_at = environment_.now();
-    environment_.queue.After(environment_.Latency(s, p), [this, s, p, epoch = sentinel.current_epoch,
-                                                          for_vote = sentinel.state != State::kNone,
-                                                          master = sentinel.master] {
-      if (PeersReach(s, p)) OnAsked(p, s, epoch, for_vote, master);
-    });
+    environment_.queue.After(environment_.Latency(s, p),
+                             [this, s, p, epoch = sentinel.current_epoch, for_vote = sentinel.state != State::kNone,
+                              master = sentinel.master] {
+                               if (PeersReach(s, p)) OnAsked(p, s, epoch, for_vote, master);
+                             });
   }
 }
 
 /// SENTINEL is-master-down-by-addr
 void SentinelModel::OnAsked(std::size_t s, std::size_t by, std::uint64_t epoch, bool for_vote, std::size_t master) {
   const Sentinel& sentinel = sentinels_[s];
-  const bool down = sentinel.master == master && sentinel.tilt_until == TimePoint{} &&
-                    sentinel.instances[master].sdown;
+  const bool down = sentinel.master == master && sentinel.tilt_until == TimePoint{} && sentinel.instances[master].sdown;
   const std::size_t leader = for_vote && sentinel.master == master ? Vote(s, epoch, by) : kNobody;
   environment_.queue.After(environment_.Latency(s, by),
                            [this, s, by, down, leader, leader_epoch = sentinel.leader_epoch] {
@@ -455,8 +468,8 @@ std::size_t SentinelModel::GetLeader(std::size_t s, std::uint64_t epoch) {
     ++voters;
     if (peer.leader != kNobody && peer.leader_epoch == sentinel.current_epoch) ++votes[peer.leader];
   }
-  const auto best = std::max_element(votes.begin(), votes.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto best =
+      std::max_element(votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   const std::size_t own = Vote(s, epoch, best == votes.end() ? s : best->first);
   if (own != kNobody && sentinel.leader_epoch == epoch) ++votes[own];
   for (const auto& [candidate, count] : votes) {
@@ -465,7 +478,8 @@ std::size_t SentinelModel::GetLeader(std::size_t s, std::uint64_t epoch) {
   return kNobody;
 }
 
-// --- sentinelFailoverStateMachine() -----------------------------------------------------------------------------------
+// --- sentinelFailoverStateMachine()
+// -----------------------------------------------------------------------------------
 
 void SentinelModel::SetState(std::size_t s, State state) {
   sentinels_[s].state = state;
@@ -603,7 +617,8 @@ void SentinelModel::SwitchTo(std::size_t s, std::size_t master) {
   Wake();
 }
 
-// --- Hello ------------------------------------------------------------------------------------------------------------
+// --- Hello
+// ------------------------------------------------------------------------------------------------------------
 
 void SentinelModel::HelloTick(std::size_t s) {
   environment_.queue.After(kPublishPeriod, [this, s] { HelloTick(s); });
@@ -672,6 +687,11 @@ void SentinelModel::OnHello(std::size_t s, std::size_t from, const redis::Sentin
       SwitchTo(s, r);
       return;
     }
+  }
+  if (sentinel.state == State::kReconfSlaves) {
+    // The old master was promoted again while this leader still reconfigures for the former one: src/sentinel.c
+    // compares the addresses only, keeps the failover, and tells the former one at the new epoch.
+    NoteDispute(s, sentinel.promoted);
   }
   Emit(s, Kind::kOther, "+config-update-from", sentinel.master);
 }

@@ -42,9 +42,9 @@ class SentinelModel {
 
   /// SENTINEL FAILOVER; false when it refuses.
   bool Failover(std::size_t sentinel);
-  void Reset(std::size_t sentinel);                          ///< SENTINEL RESET
-  void Monitor(std::size_t sentinel, std::size_t master);    ///< SENTINEL REMOVE and MONITOR: config-epoch 0.
-  void Wake();  ///< Something happened: look closely for a while.
+  void Reset(std::size_t sentinel);                        ///< SENTINEL RESET
+  void Monitor(std::size_t sentinel, std::size_t master);  ///< SENTINEL REMOVE and MONITOR: config-epoch 0.
+  void Wake();                                             ///< Something happened: look closely for a while.
 
   std::size_t size() const { return sentinels_.size(); }
   bool Runs(std::size_t sentinel) const { return sentinels_[sentinel].running; }
@@ -54,12 +54,20 @@ class SentinelModel {
   static std::string Name(std::size_t sentinel);
   std::size_t MasterOf(std::size_t sentinel) const;
   std::uint64_t EpochOf(std::size_t sentinel) const { return sentinels_[sentinel].config_epoch; }
+  /// Whom a failover under way is to promote.
+  std::optional<std::size_t> ChosenBy(std::size_t sentinel) const {
+    const std::size_t chosen = sentinels_[sentinel].promoted;
+    return chosen == kNobody ? std::nullopt : std::optional(chosen);
+  }
   bool FailingOver(std::size_t sentinel) const { return sentinels_[sentinel].state != State::kNone; }
 
   /// Whom a Sentinel ever chose or followed at an epoch, and when it last did: what may truthfully be claimed.
   const std::map<std::uint64_t, std::map<std::size_t, TimePoint>>& named() const { return named_; }
   /// Whom a Sentinel saw promoted at an epoch, or was told to monitor.
   const std::map<std::uint64_t, std::size_t>& promoted() const { return promoted_; }
+
+  /// The highest epoch at which Sentinels named two masters; 0: none.
+  std::uint64_t disputed() const { return disputed_; }
 
   static constexpr char kMasterName[] = "group";
 
@@ -146,6 +154,8 @@ class SentinelModel {
   void Emit(std::size_t sentinel, redis::SentinelEvent::Kind kind, const char* name, std::size_t instance,
             std::uint64_t epoch = 0);
   void Forget(std::size_t sentinel, std::size_t master);
+  /// This Sentinel names `master` at its config-epoch, which belongs to another one.
+  void NoteDispute(std::size_t sentinel, std::size_t master);
   void LearnEpoch(std::size_t sentinel, std::uint64_t epoch);
 
   Environment& environment_;
@@ -154,6 +164,7 @@ class SentinelModel {
   std::vector<Sentinel> sentinels_;
   std::map<std::uint64_t, std::map<std::size_t, TimePoint>> named_;
   std::map<std::uint64_t, std::size_t> promoted_;
+  std::uint64_t disputed_ = 0;
 };
 
 }  // namespace rcb::simulation

@@ -33,9 +33,7 @@ World::World(std::uint64_t seed, const Options& world_options, bool recording)
   sentinels.on_event = [this](std::size_t sentinel, const redis::SentinelEvent& event) {
     for (const auto& each : bridges_) each->OnSentinelEvent(sentinel, event);
   };
-  sentinels.on_hello = [this](std::size_t server, const redis::SentinelHello& hello) {
-    bridge(server).OnHello(hello);
-  };
+  sentinels.on_hello = [this](std::size_t server, const redis::SentinelHello& hello) { bridge(server).OnHello(hello); };
   sentinels.on_availability = [this](std::size_t) {
     for (const auto& each : bridges_) each->OnSentinelAvailability();
   };

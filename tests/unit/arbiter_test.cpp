@@ -386,12 +386,30 @@ TEST_CASE("Arbiter: Sentinels that were reset may replace a claim whose holder i
     bench.arbiter.OnCatalog({});
     CheckWithheld(bench.Decide(), "superseded");
   }
+  SUBCASE("nor is one that was reset and knows no other, while those are silent") {
+    bench.SentinelNames(kPort, 0, "s2");
+    bench.arbiter.OnCatalog({});
+    bench.now += 15s;
+    redis::SentinelView reset;
+    reset.sentinel_id = "s1";
+    reset.master = At(kPort);
+    reset.direct = true;
+    bench.arbiter.OnSentinelView(reset, bench.now);
+    CheckWithheld(bench.Decide(), "superseded");
+  }
   bench.SentinelNames(kPort, 0, "s2");
   SUBCASE("a holder that is served stays") {
     bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served_as_master = true}});
     CheckWithheld(bench.Decide(), "superseded");
   }
   SUBCASE("an unread catalog does not say that it is gone") { CheckWithheld(bench.Decide(), "superseded"); }
+  SUBCASE("a claim that was yielded a moment ago is no exception: views from before a cut are still fresh") {
+    Claim yielded = Bench::ClaimOf(kOtherPort, 9);
+    yielded.state = Claim::State::kYielded;
+    bench.Claimed(yielded);
+    bench.arbiter.OnCatalog({});
+    CheckWithheld(bench.Decide(), "superseded");
+  }
   SUBCASE("two of three and nobody served") {
     bench.arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7002", .served_as_master = false}});
     // Right after a failover most Sentinels have not heard of it, and the catalog may have been read before the claim
@@ -511,6 +529,13 @@ TEST_CASE("Arbiter: authority replication") {
       const Verdict verdict = bench.Decide();
       CheckPublished(verdict, Tag::kMaster, CheckStatus::kWarning, "unrelated data set");
       CHECK_FALSE(verdict.rewrite);
+    }
+    SUBCASE("after a yield an unrelated data set is withheld: the successor has the real one") {
+      own.state = Claim::State::kYielded;
+      bench.Claimed(own);
+      bench.state.server.run_id = "run-9";
+      bench.state.info->replid = "replid-new";
+      CheckWithheld(bench.Decide(), "gave the role up");
     }
     SUBCASE("a data set that continues is written into the claim") {
       bench.state.info->replid = "replid-new";

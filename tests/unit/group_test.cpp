@@ -87,6 +87,24 @@ struct Bench {
 
 }  // namespace
 
+// Found by tests/simulation: a stopped agent published a server that had died meanwhile.
+TEST_CASE("Group: who was asleep listens before it speaks") {
+  Bench bench;
+  bench.group.OnClaim(consul::KvPair{.key = "service/redis/master"}, bench.now);
+  bench.Catalog();
+  CHECK_FALSE(bench.Decide().empty());
+  bench.now += 1s;
+  CHECK(bench.Decide().empty());  // The first call is still under way.
+  Bench sleeper;
+  sleeper.group.OnClaim(consul::KvPair{.key = "service/redis/master"}, sleeper.now);
+  CHECK(sleeper.Decide().empty());  // The catalog was not read.
+  sleeper.now += 2s;
+  sleeper.Catalog();
+  CHECK(sleeper.Decide().empty());
+  sleeper.now += 300ms;
+  CHECK_FALSE(sleeper.Decide().empty());
+}
+
 // Found by tests/simulation: the former holder published itself once more.
 TEST_CASE("Group: the late answer to a transaction does not hide what somebody wrote since") {
   Bench bench;
@@ -105,6 +123,12 @@ TEST_CASE("Group: the late answer to a transaction does not hide what somebody w
     bench.group.OnDone(takeover, 20, bench.now);
     CHECK(bench.group.claim()->index == 21);
     CHECK_FALSE(bench.group.HoldsClaim(0));
+  }
+  SUBCASE("a reading from before it comes late, after an error") {
+    bench.group.OnClaim(consul::Fail(consul::ErrorKind::kTimeout, "late"), bench.now);
+    bench.group.OnDone(takeover, 20, bench.now);
+    bench.ReadsClaimOfAnother(17);
+    CHECK(bench.group.claim()->index == 20);
   }
   SUBCASE("Consul was lost in between: a lower index may be the truth") {
     bench.ReadsClaimOfAnother(21);

@@ -1,0 +1,78 @@
+// What a client loses that writes through a planned SENTINEL FAILOVER, where Redis has two masters for ten seconds.
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <string>
+
+#include "tests/integration/figures.h"
+#include "tests/integration/history.h"
+#include "tests/integration/monotonic.h"
+#include "tests/integration/replication_group.h"
+#include "tests/integration/wait_until.h"
+#include "tests/integration/writing_client.h"
+
+using namespace rcb::integration;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Fails over while a client writes; returns how many acknowledged writes the new master does not have in the end.
+std::size_t WriteThroughFailover(ReplicationGroup& group, const std::string& kind, Figures& figures) {
+  const std::string master = group.redises()[0].address();
+  History seen_by_client(group.folder().path() / "history");
+  WritingClient client([&] {
+    seen_by_client.Refresh();
+    return seen_by_client.Answers(group.dns()).back().masters;
+  });
+  const auto is_written = [&] { return std::stoi(group.at(master).Command({"DBSIZE"})) > 1000; };
+  REQUIRE(WaitUntil(is_written, 20s));
+  const Micros start = MonotonicMicros();
+  REQUIRE(group.sentinels()[0].Command({"SENTINEL", "FAILOVER", "mymaster"}) == "OK");
+  // A script check may take its time to see who is master.
+  const std::string successor = group.WaitForSuccessor(master, start, 60s);
+  const auto is_over = [&] {
+    return group.observer().Look().LastRole(master) == "slave" && group.PublishedMaster() == successor &&
+           group.at(master).InfoField("master_link_status") == "up" && MonotonicMicros() - start > 15'000'000;
+  };
+  REQUIRE(WaitUntil(is_over, kSentinelDeadline, 50ms));
+  client.Stop();
+  const std::size_t lost = client.CountMissing(successor);
+  figures.Note(kind + ": " + std::to_string(client.acknowledged().size()) + " writes acknowledged, " +
+               std::to_string(lost) + " of them lost, longest pause " + std::to_string(client.longest_pause() / 1000) +
+               " ms");
+  CHECK(client.acknowledged().size() > 5000);
+  return lost;
+}
+
+ReplicationGroup::Options With(const std::string& settings) {
+  ReplicationGroup::Options options;
+  options.agent_settings = settings;
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("acknowledged writes lost in a planned failover: with demote none, beside withhold and script checks") {
+  Figures figures("A client that writes through SENTINEL FAILOVER and resolves when it connects");
+  {
+    ReplicationGroup group(With(R"({"on_superseded": "demote"})"));
+    group.StartAgentsAndWait();
+    CHECK(WriteThroughFailover(group, "on_superseded demote", figures) == 0);
+    group.FinishAndCheck();
+  }
+  {
+    ReplicationGroup group(With(R"({"on_superseded": "withhold"})"));
+    group.StartAgentsAndWait();
+    WriteThroughFailover(group, "on_superseded withhold", figures);
+    group.FinishAndCheck();
+  }
+  {
+    ReplicationGroup::Options options;
+    options.script_checks = true;
+    ReplicationGroup group(options);
+    group.RegisterScripts();
+    WriteThroughFailover(group, "script check every 5 s", figures);
+  }
+  figures.Print();
+}

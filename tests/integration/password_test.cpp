@@ -1,0 +1,67 @@
+// passwords: requirepass and masterauth on every node, auth-pass in Sentinel, and a change at run time.
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "tests/integration/figures.h"
+#include "tests/integration/monotonic.h"
+#include "tests/integration/replication_group.h"
+#include "tests/integration/wait_until.h"
+
+using namespace rcb::integration;
+using namespace std::chrono_literals;
+
+TEST_CASE("passwords: a failover and the old master's return") {
+  ReplicationGroup::Options options;
+  options.password = "of-the-group";
+  ReplicationGroup group(options);
+  RedisServer& first = group.redises()[0];
+  group.StartAgentsAndWait();
+  Figures figures("passwords: kill -9 of the master");
+  const Micros killed = MonotonicMicros();
+  first.Kill();
+  const std::string successor = group.WaitForSuccessor(first.address(), killed);
+  group.AddMove(figures, "kill -9", successor, killed);
+  REQUIRE(WaitUntil([&] { return group.SentinelsNamePublished(); }, kSentinelDeadline, 50ms));
+  const Micros returned = MonotonicMicros();
+  first.Start();
+  const std::string master = group.WaitForReplica(first.address(), returned);
+  CHECK(group.FinishAndCheck().LastAnswer(group.dns()) == master);
+  for (const BridgeAgent& agent : group.agents()) CHECK(agent.Log().find("of-the-group") == std::string::npos);
+  figures.Print();
+}
+
+TEST_CASE("passwords: changed at run time, and told to the agent by its file") {
+  TestFolder folder;
+  ConsulAgent consul(folder);
+  consul.Start();
+  RedisServer redis(folder, {.password = "the-first"});
+  redis.Start();
+  consul.WaitForLeader();
+  Observer observer(folder, {consul.dns()}, {});
+  const std::string file = (folder.path() / "password").string();
+  const std::string settings = R"({"redis_password_file": ")" + file + "\"}";
+  WriteFile(file, "the-first\n");
+  BridgeAgent agent(folder, {.redis = redis.address(), .consul = consul.url(), .settings = settings});
+  agent.Start();
+  const auto is_listed = [&] { return observer.Look().LastAnswer(consul.dns()) == redis.address(); };
+  REQUIRE(WaitUntil(is_listed, 20s));
+
+  // A connection that is open stays authenticated; one that is opened later is not.
+  REQUIRE(redis.Command({"CONFIG", "SET", "requirepass", "the-second"}) == "OK");
+  CHECK(HoldsFor(is_listed, 2s));
+  RedisCommand(redis.address(), {"CLIENT", "KILL", "TYPE", "normal"}, "the-second");
+  const auto is_withheld = [&] {
+    const std::vector<HealthEntry> entries = consul.Health("redis");
+    return entries.size() == 1 && entries[0].status == "critical" && !entries[0].HasTag("master") &&
+           entries[0].output.find("password") != std::string::npos;
+  };
+  CHECK(WaitUntil(is_withheld, 10s));
+  WriteFile(file, "the-second\n");
+  agent.Reload(settings);
+  CHECK(WaitUntil(is_listed, 10s));
+  CHECK(agent.Log().find("the-second") == std::string::npos);
+}
