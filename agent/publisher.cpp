@@ -29,8 +29,6 @@ constexpr milliseconds kCatalogLag{300};
 constexpr milliseconds kHiddenAfter{5000};
 /// The watch brings a claim that was written within milliseconds.
 constexpr milliseconds kRewritePause{1000};
-/// Operations of a takeover besides two for each registration that is stripped: claim, service, check.
-constexpr std::size_t kOwnOperations = 3;
 
 std::string CheckId(const std::string& service_id) { return service_id + ":role"; }
 

@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 namespace {
 
 /// A Consul agent that nobody corrected pushes its old word; the holder withdraws it by one transaction.
-constexpr auto kWithdrawal = 50ms;
+constexpr auto kWithdrawal = 250ms;  // 3 to 8 ms where the machine is quiet, 76 ms seen at a load of 5 on 2 cores.
 
 void KillHost(ReplicationGroup& group, std::size_t host) {
   group.agents()[host].Kill();  // First: it must not tell of the other deaths.
@@ -41,11 +41,12 @@ void AddTimeWrong(ReplicationGroup& group, Figures& figures, const std::string& 
   figures.Add(row, most);
 }
 
-void FailOverWithHost(ReplicationGroup& group, Figures& figures, std::string& successor) {
+/// The master's host dies; returns its successor, once DNS names it everywhere else.
+std::string FailOverWithHost(ReplicationGroup& group, Figures& figures) {
   const std::string master = group.redises()[0].address();
   const Micros lost = MonotonicMicros();
   KillHost(group, 0);
-  successor = group.WaitForSuccessor(master, lost);
+  std::string successor = group.WaitForSuccessor(master, lost);
   const History& history = group.observer().Look();
   figures.Add("host gone to gone from DNS (down-after 1 s)",
               history.FirstNotListed(group.dns(), master, lost).value() - lost);
@@ -57,6 +58,7 @@ void FailOverWithHost(ReplicationGroup& group, Figures& figures, std::string& su
                 history.FirstListed(server, successor, lost).value() - promotion);
   }
   REQUIRE(WaitUntil([&] { return group.SentinelsNamePublished(); }, kSentinelDeadline, 50ms));
+  return successor;
 }
 
 /// The master's bridge agent dies, then its Redis; returns with its successor in DNS. Nobody tells the Consul agent of
@@ -97,8 +99,7 @@ TEST_CASE("a host gone for longer than the TTL, and back") {
   ReplicationGroup group({.separate_hosts = true});
   group.StartAgentsAndWait();
   Figures figures("A host gone for longer than the TTL, and back");
-  std::string successor;
-  FailOverWithHost(group, figures, successor);
+  const std::string successor = FailOverWithHost(group, figures);
   CHECK(HoldsFor([&] { return group.PublishedMaster() == successor; }, 12s));
   const Micros returned = MonotonicMicros();
   StartHost(group, 0);
@@ -112,8 +113,7 @@ TEST_CASE("a host gone and back within the TTL: what its Consul agent remembers 
   ReplicationGroup group({.separate_hosts = true, .agent_settings = R"({"ttl": "60s"})"});
   group.StartAgentsAndWait();
   Figures figures("A host gone and back within the TTL");
-  std::string successor;
-  FailOverWithHost(group, figures, successor);
+  FailOverWithHost(group, figures);
   const Micros returned = MonotonicMicros();
   StartHost(group, 0);
   group.WaitForReplica(group.redises()[0].address(), returned);
@@ -125,7 +125,7 @@ TEST_CASE("a host gone and back within the TTL: what its Consul agent remembers 
 TEST_CASE("the old master's agent is dead and its Consul agent restarts: the stale master is withdrawn") {
   ReplicationGroup group({.separate_hosts = true, .agent_settings = R"({"ttl": "60s"})"});
   group.StartAgentsAndWait();
-  const std::string successor = FailOverBehindConsul(group);
+  FailOverBehindConsul(group);
   group.host_consuls()[0].Kill();
   group.host_consuls()[0].Start();
   const std::string stale = group.redises()[0].address();
