@@ -26,6 +26,8 @@ class ConsulAgent {
   const std::string& node() const { return node_; }
   bool running() const { return running_; }
   std::size_t place() const { return place_; }
+  /// It would push this service as a master that is served.
+  bool HoldsServedMaster(const std::string& service_id) const;
   /// Calls that need the servers are answered.
   bool SeesServers() const { return running_ && environment_.network.Connects(place_, environment_.network.consul()); }
 

@@ -22,7 +22,7 @@ constexpr Duration kUndecided = 240s;
 /// As it should be for so long: every watch that was pausing is back, every call that hung has timed out.
 constexpr Duration kQuiet = 25s;
 /// An operator looks after servers that Sentinel left behind.
-constexpr Duration kOperator = 25s;
+constexpr Duration kOperator = 60s;
 constexpr Duration kStep = 1s;
 
 World::Options Draw(std::uint64_t seed) {
