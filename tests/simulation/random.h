@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 
@@ -19,8 +20,8 @@ class Random {
     bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebULL;
     return bits ^ (bits >> 31);
   }
-  /// Below `bound`, which is at least 1.
-  std::size_t Below(std::size_t bound) { return static_cast<std::size_t>(Next() % bound); }
+  /// Below `bound`; 0 where there is no choice.
+  std::size_t Below(std::size_t bound) { return static_cast<std::size_t>(Next() % std::max<std::size_t>(bound, 1)); }
   bool Chance(double probability) { return static_cast<double>(Next() >> 11) * 0x1.0p-53 < probability; }
   Duration Between(Duration least, Duration most) {
     const auto span = static_cast<std::uint64_t>((most - least).count()) + 1;
