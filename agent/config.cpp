@@ -115,6 +115,12 @@ bool IsLabel(const std::string& text) {
   });
 }
 
+Status SetLabel(std::string& target, const Json& value) {
+  if (auto status = SetText(target, value); !status) return status;
+  if (!IsLabel(target)) return Error("expected a DNS label: letters, digits and '-', at most 63");
+  return {};
+}
+
 Status SetBool(bool& target, const Json& value) {
   if (value.is_boolean()) {
     target = value.get<bool>();
@@ -184,12 +190,9 @@ const Key kKeys[] = {
      [](Config& c, const Json& v) { return SetSecret(c.sentinel_credentials.password, v); }},
     {"master_name", "", [](Config& c, const Json& v) { return SetText(c.master_name, v); }},
     {"authority", "", [](Config& c, const Json& v) { return SetAuthority(c.authority, v); }},
-    {"service", "",
-     [](Config& c, const Json& v) -> Status {
-       if (auto status = SetText(c.service, v); !status) return status;
-       if (!IsLabel(c.service)) return Error("expected a DNS label: letters, digits and '-', at most 63");
-       return {};
-     }},
+    {"service", "", [](Config& c, const Json& v) { return SetLabel(c.service, v); }},
+    {"master_service", "", [](Config& c, const Json& v) { return SetLabel(c.master_service, v); }},
+    {"replica_service", "", [](Config& c, const Json& v) { return SetLabel(c.replica_service, v); }},
     {"tags", "",
      [](Config& c, const Json& v) -> Status {
        if (auto status = SetTexts(c.tags, v); !status) return status;
@@ -410,6 +413,8 @@ tl::expected<Config, std::string> LoadConfig(const ConfigSources& sources) {
     const Json value = values.size() == 1 ? Json(values.front()) : Json(values);
     if (auto status = FindKey(name)->set(config, value); !status) return Error(FlagOf(name) + ": " + status.error());
   }
+  if (config.master_service.empty()) config.master_service = config.service;
+  if (config.replica_service.empty()) config.replica_service = config.service;
   if (config.advertise && config.advertise->port != 0 && config.redis.size() > 1) {
     return Error("advertise: one port cannot stand for several servers: give the host alone");
   }
@@ -433,6 +438,8 @@ std::string DescribeConfig(const Config& config) {
       {"master_name", config.master_name},
       {"authority", config.authority ? std::string(ToString(*config.authority)) : "auto"},
       {"service", config.service},
+      {"master_service", config.master_service},
+      {"replica_service", config.replica_service},
       {"tags", config.tags},
       {"advertise", config.advertise ? Json(config.advertise->ToString()) : Json(nullptr)},
       {"consul", config.consul.url},

@@ -23,6 +23,8 @@ struct Config {
   std::string master_name;             ///< Empty: learned from Sentinel.
   std::optional<Authority> authority;  ///< Absent: "auto".
   std::string service = "redis";
+  std::string master_service;     ///< Name under which the master stands; empty: `service`.
+  std::string replica_service;    ///< Name under which everybody else stands; empty: `service`.
   std::vector<std::string> tags;  ///< Besides master or replica.
   /// Absent: the Consul node's address. Port 0: the one that Redis listens on.
   std::optional<redis::Endpoint> advertise;

@@ -1,5 +1,6 @@
 #include "agent/group.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace rcb::agent {
@@ -28,7 +29,9 @@ Group::Group(const Arbiter::Options& arbiter_options, const Publisher::Options& 
     : instances_(instances),
       servers_(instances.size()),
       arbiter_(arbiter_options, std::move(instances)),
-      publisher_(publisher_options, instances_.size()) {}
+      publisher_(publisher_options, instances_.size()) {
+  if (publisher_options.master_service == publisher_options.replica_service) replica_entries_.emplace();
+}
 
 void Group::OnInstance(std::size_t instance, const redis::InstanceState& state) {
   servers_[instance] = state.server;
@@ -53,19 +56,42 @@ void Group::AcceptClaim(const ClaimRecord& record, TimePoint now) {
   publisher_.OnClaim(record, now);
 }
 
-void Group::OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries, TimePoint now) {
+void Group::OnCatalog(consul::Result<Entries> entries, TimePoint now) {
+  AcceptCatalog(master_entries_, std::move(entries), now);
+}
+
+void Group::OnReplicaCatalog(consul::Result<Entries> entries, TimePoint now) {
+  AcceptCatalog(replica_entries_, std::move(entries), now);
+}
+
+void Group::AcceptCatalog(std::optional<Entries>& part, consul::Result<Entries> entries, TimePoint now) {
   if (!entries) {
     catalog_lost_ = true;
+    part.reset();
     publisher_.OnCatalogLost();
     return;
   }
+  part = *std::move(entries);
+  if (!master_entries_ || !replica_entries_) return;
+  // An instance that changes its name is under both for a moment: the younger entry is the truth.
+  Entries all = *master_entries_;
+  for (const consul::ServiceEntry& entry : *replica_entries_) {
+    const auto twin = std::find_if(all.begin(), all.end(), [&entry](const consul::ServiceEntry& other) {
+      return other.id == entry.id && other.node == entry.node;
+    });
+    if (twin == all.end()) {
+      all.push_back(entry);
+    } else if (twin->modify_index < entry.modify_index) {
+      *twin = entry;
+    }
+  }
   std::vector<CatalogFact> facts;
-  facts.reserve(entries->size());
-  for (const consul::ServiceEntry& entry : *entries) {
+  facts.reserve(all.size());
+  for (const consul::ServiceEntry& entry : all) {
     facts.push_back({entry.node, entry.id, entry.IsServed() && entry.HasTag("master")});
   }
   arbiter_.OnCatalog(std::move(facts));
-  publisher_.OnCatalog(*std::move(entries));
+  publisher_.OnCatalog(std::move(all), &part == &master_entries_);
   if (std::exchange(catalog_lost_, false)) publisher_.OnCatalogBack(now);
 }
 

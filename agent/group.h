@@ -29,8 +29,10 @@ class Group {
   }
   /// An answer to a read of the claim's key, or its failure.
   void OnClaim(const consul::Result<consul::KvPair>& pair, TimePoint now);
-  /// An answer to a read of the service in the catalog, or its failure.
+  /// An answer to a read of the master's service in the catalog, or its failure.
   void OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries, TimePoint now);
+  /// The same of the replicas' service, where it has another name.
+  void OnReplicaCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries, TimePoint now);
 
   /// Weighs everything anew and tells the calls to make now. `group_name` is the master name as far as it is known;
   /// `utc` stamps a claim that is taken. To be called several times a second: after a longer pause the process was
@@ -47,7 +49,9 @@ class Group {
   std::uint64_t drift_corrected() const { return publisher_.drift_corrected(); }
 
  private:
+  using Entries = std::vector<consul::ServiceEntry>;
   void AcceptClaim(const ClaimRecord& record, TimePoint now);
+  void AcceptCatalog(std::optional<Entries>& part, consul::Result<Entries> entries, TimePoint now);
 
   std::vector<Identity> instances_;
   std::vector<redis::ServerInfo> servers_;
@@ -58,6 +62,8 @@ class Group {
   TimePoint listen_until_{};
   std::optional<std::uint64_t> claim_index_;
   bool claim_suspect_ = false;  ///< A read failed since: a lower index may be the truth now (Consul restarted empty).
+  std::optional<Entries> master_entries_;
+  std::optional<Entries> replica_entries_;  ///< Empty for ever where the replicas have no service of their own.
   bool catalog_lost_ = false;
 };
 

@@ -75,9 +75,9 @@ void Publisher::OnClaim(const ClaimRecord& record, TimePoint now) {
   claim_ = record;
 }
 
-void Publisher::OnCatalog(std::vector<ServiceEntry> entries) {
+void Publisher::OnCatalog(std::vector<ServiceEntry> entries, bool masters_read) {
   catalog_ = std::move(entries);
-  ++catalogs_read_;
+  if (masters_read) ++catalogs_read_;
 }
 
 void Publisher::OnCatalogLost() {
@@ -135,6 +135,8 @@ std::optional<Publisher::Call> Publisher::Heartbeat(std::size_t instance, TimePo
 std::optional<Publisher::Call> Publisher::NextFor(std::size_t instance, TimePoint now) {
   Lane& lane = lanes_[instance];
   if (!lane.wanted) return std::nullopt;
+  // Under which name it stands must be known before it is given one.
+  if (options_.master_service != options_.replica_service && !catalog_ && !lane.registered) return std::nullopt;
   ReadCatalog(lane, now);
   return IsServedMaster(*lane.wanted) ? NextForMaster(instance, now) : Tell(instance, *lane.wanted);
 }
@@ -154,8 +156,9 @@ std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, Ti
   if (untold && now < lane.settle_until) return std::nullopt;  // Registered a moment ago: its entry is about to show.
   if (untold) {
     // The transaction changes an entry that exists. A new one starts where nobody is led to it.
-    return Call{instance, Register{RegistrationFor(lane, {Tag::kNone, CheckStatus::kCritical, {}})},
-                "registered before it is published as master"};
+    Register registration{RegistrationFor(lane, {Tag::kNone, CheckStatus::kCritical, {}})};
+    if (auto call = LeaveName(instance, registration.registration.name)) return call;
+    return Call{instance, std::move(registration), "registered before it is published as master"};
   }
   const auto& tags = lane.registered->tags;
   const bool tagged = std::find(tags.begin(), tags.end(), kMasterTag) != tags.end();
@@ -179,11 +182,21 @@ std::optional<Publisher::Call> Publisher::Tell(std::size_t instance, const Publi
   const bool same_output = same_status && lane.told->output == update.output;
   Register registration{RegistrationFor(lane, wanted)};
   const bool registered = lane.registered && *lane.registered == registration.registration;
+  if (!IsServedMaster(wanted)) {
+    if (auto call = LeaveName(instance, registration.registration.name)) return call;
+  }
   if (registered && same_output && !lane.output_unpushed) return std::nullopt;
   const bool gets_worse = wanted.status == CheckStatus::kCritical && !same_status && !lane.check_missing;
   const bool check_first = gets_worse || (same_status && !same_output) || (registered && !same_status);
   if (check_first) return Call{instance, std::move(update), wanted.reason};
   return Call{instance, std::move(registration), wanted.reason};
+}
+
+/// The call that removes what stands under another name than `name`.
+std::optional<Publisher::Call> Publisher::LeaveName(std::size_t instance, const std::string& name) const {
+  const Lane& lane = lanes_[instance];
+  if (lane.named.empty() || lane.named == name) return std::nullopt;
+  return Call{instance, Deregister{lane.facts.service_id}, "moves from service " + lane.named + " to " + name};
 }
 
 /// Takes over what the catalog says of the instance, and notices where that is not what the local agent was told.
@@ -192,6 +205,7 @@ void Publisher::ReadCatalog(Lane& lane, TimePoint now) {
   const ServiceEntry* own = Find(lane.facts);
   const consul::CatalogCheck* check = own == nullptr ? nullptr : FindCheck(*own);
   const bool newer = lane.shown_since != catalogs_read_;
+  lane.named = own == nullptr ? std::string() : own->name;
   if (own != nullptr || !lane.registered) {
     lane.unseen_since.reset();
   } else if (!lane.unseen_since) {
@@ -237,17 +251,22 @@ Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntr
   } else {
     operations.emplace_back(consul::TxnKvCheckIndex{options_.claim_key, claim_->index});
   }
-  operations.emplace_back(consul::TxnServiceSet{own, meant.tags, meant.meta, 0});
+  ServiceEntry entry = own;
+  if (own.name != meant.name) {
+    operations.emplace_back(consul::TxnServiceDelete{own.node, own.id, own.name});
+    entry.name = meant.name;
+  }
+  operations.emplace_back(consul::TxnServiceSet{std::move(entry), meant.tags, meant.meta, 0});
   operations.emplace_back(consul::TxnCheckSet{
-      own.node, own.name,
+      own.node, meant.name,
       consul::CatalogCheck{meant.check.id, meant.check.name, std::string(ToString(lane.wanted->status)),
                            meant.check.notes, lane.wanted->reason, meant.id}});
   const std::string superseded = "superseded by " + (meant.address.empty() ? own.node_address : meant.address) + ":" +
                                  std::to_string(meant.port) + ": " + lane.wanted->reason;
-  for (const ServiceEntry& entry : *catalog_) {
+  for (const ServiceEntry& other : *catalog_) {
     if (operations.size() + 2 > consul::kMaxTxnOperations) break;  // The rest is withdrawn by NextForGroup().
-    if (entry.HasTag(kMasterTag) && (entry.id != own.id || entry.node != own.node)) {
-      AppendStrip(entry, superseded, operations);
+    if (other.HasTag(kMasterTag) && (other.id != own.id || other.node != own.node)) {
+      AppendStrip(other, superseded, operations);
     }
   }
   return Call{instance, std::move(transaction), lane.wanted->reason};
@@ -344,6 +363,7 @@ void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
     // A check that was new has the registration's status and no output; one that was known kept what it was told.
     if (!lane.registered) lane.told.reset();
     lane.registered = registration->registration;
+    lane.named = registration->registration.name;
     lane.check_missing = false;
     lane.output_unpushed = false;
     lane.settle_until = now + kSettle;
@@ -362,6 +382,10 @@ void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
       lane.shown_as_master = false;
       lane.shown_since = catalogs_read_;
     }
+  } else if (std::holds_alternative<Deregister>(call.what)) {
+    ForgetCheck(lane);
+    lane.named.clear();
+    lane.settle_until = now + kSettle;
   } else if (std::holds_alternative<WriteClaim>(call.what)) {
     rewrite_.reset();
     rewrite_at_ = now + kRewritePause;
@@ -374,6 +398,7 @@ void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
       ++drift_corrected_;
     } else {
       lane.shown_as_master = true;
+      lane.named = options_.master_service;
     }
   }
 }
@@ -402,7 +427,7 @@ void Publisher::OnFailure(Lane& lane, const Call& call, const consul::Error& err
 consul::ServiceRegistration Publisher::RegistrationFor(const Lane& lane, const Publication& wanted) const {
   consul::ServiceRegistration registration;
   registration.id = lane.facts.service_id;
-  registration.name = options_.service;
+  registration.name = wanted.tag == Tag::kMaster ? options_.master_service : options_.replica_service;
   if (wanted.tag == Tag::kMaster) registration.tags.emplace_back(kMasterTag);
   if (wanted.tag == Tag::kReplica) registration.tags.emplace_back(kReplicaTag);
   registration.tags.insert(registration.tags.end(), options_.extra_tags.begin(), options_.extra_tags.end());

@@ -28,10 +28,13 @@ namespace rcb::agent {
 ///   registration second; what gets better the other way round; and a check must not be critical locally when a
 ///   transaction makes it passing, or the next push would undo that for a moment.
 /// - A new output alone is pushed after minutes. A registration behind it carries it at once.
+/// - A service that gets another name under the same ID does not wake the blocking queries on the old one: it is
+///   removed first.
 class Publisher {
  public:
   struct Options {
-    std::string service;
+    std::string master_service;   ///< Name under which who is published as the master stands, and nobody else.
+    std::string replica_service;  ///< Name of everybody else; may be the same.
     std::string claim_key;
     std::vector<std::string> extra_tags;
     std::chrono::milliseconds ttl{10000};
@@ -55,6 +58,9 @@ class Publisher {
   struct Register {
     consul::ServiceRegistration registration;
   };
+  struct Deregister {
+    std::string service_id;
+  };
   struct UpdateTtl {
     std::string check_id;
     consul::CheckStatus status;
@@ -73,7 +79,7 @@ class Publisher {
   /// Lane: the instance that the call is for, or kGroupLane.
   struct Call {
     std::size_t lane = 0;
-    std::variant<Register, UpdateTtl, Transaction, WriteClaim> what;
+    std::variant<Register, UpdateTtl, Transaction, WriteClaim, Deregister> what;
     std::string reason;      ///< For the log; empty for a heartbeat.
     bool heartbeat = false;  ///< Says again what was told; it has its own turn beside the lane's other calls.
   };
@@ -83,7 +89,9 @@ class Publisher {
 
   void OnVerdict(std::size_t instance, const Verdict& verdict, const Facts& facts);
   void OnClaim(const ClaimRecord& record, TimePoint now);
-  void OnCatalog(std::vector<consul::ServiceEntry> entries);
+  /// What the catalog holds under both names. `masters_read`: the entries of the master's name are newly read, not only
+  /// those of the replicas'.
+  void OnCatalog(std::vector<consul::ServiceEntry> entries, bool masters_read = true);
   /// Consul cannot be read: what is known of the catalog may be old. Calls go on being tried.
   void OnCatalogLost();
   /// Consul can be read again after a loss: tell it everything anew at once, it may have restarted empty.
@@ -109,9 +117,10 @@ class Publisher {
     std::optional<UpdateTtl> told;
     bool shown_as_master = false;   ///< The catalog's word, or what our last call made of it.
     std::uint64_t shown_since = 0;  ///< How many catalogs had been read at that call: only a later one knows better.
-    std::string denied;             ///< Consul refused the takeover: why.
-    bool check_missing = false;     ///< The local Consul agent does not know the check: register first.
-    bool output_unpushed = false;   ///< The check's new output waits for a registration to carry it.
+    std::string named;           ///< The service's name in the catalog, or what our last call made of it; empty: none.
+    std::string denied;          ///< Consul refused the takeover: why.
+    bool check_missing = false;  ///< The local Consul agent does not know the check: register first.
+    bool output_unpushed = false;  ///< The check's new output waits for a registration to carry it.
     bool in_flight = false;
     bool updating = false;  ///< The call in flight is an UpdateTtl: a heartbeat beside it might overtake it.
     bool beating = false;   ///< A heartbeat is in flight.
@@ -134,6 +143,7 @@ class Publisher {
   static void ForgetCheck(Lane& lane);
   std::optional<Call> NextForMaster(std::size_t instance, TimePoint now);
   std::optional<Call> Tell(std::size_t instance, const Publication& wanted);
+  std::optional<Call> LeaveName(std::size_t instance, const std::string& name) const;
   void ReadCatalog(Lane& lane, TimePoint now);
   Call PublishMaster(std::size_t instance, const consul::ServiceEntry& own) const;
   void AppendStrip(const consul::ServiceEntry& entry, const std::string& reason,

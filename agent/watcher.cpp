@@ -124,7 +124,8 @@ void Watcher::OnNode(const consul::AgentSelf& self) {
   options.demote_superseded = config_.demote_superseded;
   options.withhold_on_dataset_loss = config_.withhold_on_dataset_loss;
   Publisher::Options publisher_options;
-  publisher_options.service = config_.service;
+  publisher_options.master_service = config_.master_service;
+  publisher_options.replica_service = config_.replica_service;
   publisher_options.claim_key = claim_key_;
   publisher_options.extra_tags = config_.tags;
   publisher_options.ttl = config_.ttl;
@@ -134,9 +135,10 @@ void Watcher::OnNode(const consul::AgentSelf& self) {
   for (std::size_t i = 0; i < instances_.size(); ++i) group_->OnInstance(i, instances_[i]->state());
   claim_watch_ =
       client_->WatchKv(claim_key_, kClaimWait, [this](const consul::Result<consul::KvPair>& pair) { OnClaim(pair); });
-  catalog_watch_ = client_->WatchService(
-      config_.service, kCatalogWait,
-      [this](consul::Result<std::vector<consul::ServiceEntry>> entries) { OnCatalog(std::move(entries)); });
+  catalog_watch_ = WatchCatalog(config_.master_service, &Group::OnCatalog);
+  if (config_.replica_service != config_.master_service) {
+    replica_watch_ = WatchCatalog(config_.replica_service, &Group::OnReplicaCatalog);
+  }
 }
 
 std::uint16_t Watcher::PortOf(const redis::Endpoint& endpoint) const {
@@ -261,10 +263,13 @@ void Watcher::OnClaim(const consul::Result<consul::KvPair>& pair) {
   Reconsider();
 }
 
-void Watcher::OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries) {
-  ReportConsul("service " + config_.service, entries ? std::nullopt : std::optional(entries.error()));
-  group_->OnCatalog(std::move(entries), Now());
-  Reconsider();
+std::unique_ptr<consul::Watch> Watcher::WatchCatalog(const std::string& service, CatalogReader reader) {
+  return client_->WatchService(
+      service, kCatalogWait, [this, service, reader](consul::Result<std::vector<consul::ServiceEntry>> entries) {
+        ReportConsul("service " + service, entries ? std::nullopt : std::optional(entries.error()));
+        (*group_.*reader)(std::move(entries), Now());
+        Reconsider();
+      });
 }
 
 void Watcher::Reconsider() {
@@ -349,6 +354,8 @@ void Watcher::Execute(const Publisher::Call& call) {
     client_->RegisterService(registration->registration, plain);
   } else if (const auto* update = std::get_if<Publisher::UpdateTtl>(&call.what)) {
     client_->UpdateTtl(update->check_id, update->status, update->output, plain);
+  } else if (const auto* removal = std::get_if<Publisher::Deregister>(&call.what)) {
+    client_->DeregisterService(removal->service_id, plain);
   } else if (const auto* write = std::get_if<Publisher::WriteClaim>(&call.what)) {
     client_->KvCas(claim_key_, EncodeClaim(write->claim), write->index, plain);
   } else {
@@ -363,7 +370,7 @@ void Watcher::OnDone(const Publisher::Call& call, const consul::Result<std::uint
   if (expected) {
     Log(LogLevel::kDebug, "consul", result.error().message);
   } else {
-    static constexpr std::array kWhat{"registration", "check", "takeover", "claim"};
+    static constexpr std::array kWhat{"registration", "check", "takeover", "claim", "deregistration"};
     ReportConsul(kWhat[call.what.index()], result ? std::nullopt : std::optional(result.error()));
   }
   group_->OnDone(call, result, Now());
@@ -414,7 +421,8 @@ void Watcher::ReportConsul(const std::string& what, const std::optional<consul::
   if (!error) {
     Report(agent, std::nullopt, "answers");
     // The local agent alone answers checks and registrations: that proves nothing about the servers.
-    if (what != "check" && what != "registration" && what != "agent") Report(servers, std::nullopt, "answer");
+    if (what != "check" && what != "registration" && what != "deregistration" && what != "agent")
+      Report(servers, std::nullopt, "answer");
     Report(call, std::nullopt, "accepted");
   } else if (error->kind == Kind::kUnreachable || error->kind == Kind::kTimeout) {
     if (!troubles_.contains(agent)) Report(agent, error->message, {});

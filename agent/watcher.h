@@ -65,7 +65,8 @@ class Watcher {
   void OnSentinelView(const redis::Endpoint& endpoint, const redis::SentinelView& view);
   void ForgetLostSentinels(TimePoint now);
   void OnClaim(const consul::Result<consul::KvPair>& pair);
-  void OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries);
+  using CatalogReader = void (Group::*)(consul::Result<std::vector<consul::ServiceEntry>>, TimePoint);
+  std::unique_ptr<consul::Watch> WatchCatalog(const std::string& service, CatalogReader reader);
   void Reconsider();
   void FenceRedis(std::size_t instance, const Verdict& verdict, TimePoint now);
   void LogVerdict(std::size_t instance, const Verdict& verdict);
@@ -98,6 +99,7 @@ class Watcher {
   std::vector<std::unique_ptr<redis::InstanceClient>> instances_;
   std::unique_ptr<consul::Watch> claim_watch_;
   std::unique_ptr<consul::Watch> catalog_watch_;
+  std::unique_ptr<consul::Watch> replica_watch_;  ///< Where the replicas have a service of their own.
   std::unique_ptr<consul::Client> client_;
 };
 

@@ -192,6 +192,13 @@ Json EncodeOperation(const TxnKvCheckIndex& operation) {
   return {{"KV", {{"Verb", "check-index"}, {"Key", operation.key}, {"Index", operation.index}}}};
 }
 
+Json EncodeOperation(const TxnServiceDelete& operation) {
+  return {{"Service",
+           {{"Verb", "delete"},
+            {"Node", operation.node},
+            {"Service", {{"ID", operation.service_id}, {"Service", operation.service_name}}}}}};
+}
+
 Json EncodeOperation(const TxnServiceSet& operation) {
   Json service = Json::parse(operation.entry.raw_service, nullptr, /*allow_exceptions=*/false);
   if (!service.is_object()) service = Json::object();  // An entry that was not read from Consul has only its fields.

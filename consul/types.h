@@ -106,6 +106,14 @@ struct TxnServiceSet {
   std::uint64_t index = 0;
 };
 
+/// Removes a service entry and its checks. Put before a TxnServiceSet of the same ID it renames the service: a plain
+/// rename does not wake the blocking queries on the old name (seen on 1.8.7).
+struct TxnServiceDelete {
+  std::string node{};
+  std::string service_id{};
+  std::string service_name{};  ///< Needed as well as the ID (seen on 1.8.7).
+};
+
 /// Writes a check of a service. A check repeats the tags of its service; Consul takes them from the service as the
 /// transaction has it at this point, so put the check after the TxnServiceSet.
 struct TxnCheckSet {
@@ -114,7 +122,7 @@ struct TxnCheckSet {
   CatalogCheck check{};
 };
 
-using TxnOperation = std::variant<TxnKvCas, TxnKvCheckIndex, TxnServiceSet, TxnCheckSet>;
+using TxnOperation = std::variant<TxnKvCas, TxnKvCheckIndex, TxnServiceDelete, TxnServiceSet, TxnCheckSet>;
 
 /// Operations that a transaction may hold (64 on Consul 1.8, 128 in newer ones; agent/txn_endpoint.go).
 inline constexpr std::size_t kMaxTxnOperations = 64;

@@ -152,7 +152,7 @@ void BridgeHost::AskNode() {
     identity.port = RedisModel::Address(host_).port;
     identity.addresses = {RedisModel::Address(host_)};
     Publisher::Options publisher;
-    publisher.service = "redis";
+    publisher.master_service = publisher.replica_service = "redis";
     publisher.claim_key = "service/redis/master";
     publisher.seed = environment_.random.Next();
     group_ = std::make_unique<agent::Group>(options_.arbiter, publisher, std::vector{identity});

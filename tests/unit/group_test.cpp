@@ -35,7 +35,7 @@ struct Bench {
   }
   static Publisher::Options PublisherOptions() {
     Publisher::Options options;
-    options.service = "redis";
+    options.master_service = options.replica_service = "redis";
     options.claim_key = "service/redis/master";
     return options;
   }
@@ -135,5 +135,44 @@ TEST_CASE("Group: the late answer to a transaction does not hide what somebody w
     bench.group.OnClaim(consul::Fail(consul::ErrorKind::kUnreachable, "gone"), bench.now);
     bench.group.OnDone(takeover, 20, bench.now);
     CHECK(bench.group.HoldsClaim(0));
+  }
+}
+
+TEST_CASE("Group: with two services the catalog is known once both were read, and the younger entry counts") {
+  Publisher::Options options = Bench::PublisherOptions();
+  options.replica_service = "redis-replica";
+  Group group(Bench::ArbiterOptions(), options, {Bench::Local()});
+  const TimePoint now{1h};
+  redis::InstanceState state;
+  state.health = redis::Health::kAnswering;
+  state.info.emplace();
+  state.info->role = redis::Role::kReplica;
+  state.info->master_link_up = true;
+  group.OnInstance(0, state);
+  group.OnClaim(consul::KvPair{}, now);
+  consul::ServiceEntry entry;
+  entry.node = "n1";
+  entry.id = "redis-h-7001";
+  entry.name = "redis";
+  entry.modify_index = 7;
+  group.OnCatalog(std::vector{entry}, now);
+  CHECK(group.Decide("g", {}, now).empty());
+  SUBCASE("it stands under the master's name alone: that is left") {
+    group.OnReplicaCatalog(std::vector<consul::ServiceEntry>{}, now);
+    const auto calls = group.Decide("g", {}, now);
+    REQUIRE(calls.size() == 1);
+    CHECK(std::holds_alternative<Publisher::Deregister>(calls[0].what));
+  }
+  SUBCASE("the younger one is under the replicas' name") {
+    entry.name = "redis-replica";
+    entry.modify_index = 8;
+    group.OnReplicaCatalog(std::vector{entry}, now);
+    const auto calls = group.Decide("g", {}, now);
+    REQUIRE(calls.size() == 1);
+    CHECK(std::holds_alternative<Publisher::Register>(calls[0].what));
+  }
+  SUBCASE("one of them cannot be read") {
+    group.OnReplicaCatalog(tl::unexpected(consul::Error{consul::ErrorKind::kNoLeader, "no leader"}), now);
+    CHECK(group.Decide("g", {}, now).empty());
   }
 }

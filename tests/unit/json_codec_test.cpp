@@ -234,6 +234,8 @@ TEST_CASE("EncodeTxn: key and check operations") {
   CHECK(EncodeTxn({TxnKvCas{.key = "k", .value = "x", .index = 0}, TxnKvCheckIndex{.key = "l", .index = 9}}) ==
         R"([{"KV":{"Index":0,"Key":"k","Value":"eA==","Verb":"cas"}},)"
         R"({"KV":{"Index":9,"Key":"l","Verb":"check-index"}}])");
+  CHECK(EncodeTxn({TxnServiceDelete{.node = "n", .service_id = "i", .service_name = "s"}}) ==
+        R"([{"Service":{"Node":"n","Service":{"ID":"i","Service":"s"},"Verb":"delete"}}])");
   const TxnCheckSet check{.node = "n",
                           .service_name = "redis",
                           .check = {.id = "c", .name = "m", .status = "critical", .output = "o", .service_id = "i"}};

@@ -30,11 +30,11 @@ consul::ServiceEntry Entry(const std::string& id, const std::string& tag, const 
 }
 
 struct Bench {
-  Bench() : publisher(Options(), 1) {}
+  explicit Bench(const Publisher::Options& options = Options()) : publisher(options, 1) {}
 
   static Publisher::Options Options() {
     Publisher::Options options;
-    options.service = "redis";
+    options.master_service = options.replica_service = "redis";
     options.claim_key = "service/redis/master";
     return options;
   }
@@ -385,4 +385,53 @@ TEST_CASE("Publisher: a rewritten claim goes by plain compare-and-set") {
   REQUIRE(calls.size() == 2);
   CHECK(calls[1].lane == Publisher::kGroupLane);
   CHECK(std::get<Publisher::WriteClaim>(calls[1].what).index == 8);
+}
+
+TEST_CASE("Publisher: master and replicas under names of their own") {
+  Publisher::Options options = Bench::Options();
+  options.replica_service = "redis-replica";
+  Bench bench(options);
+  const auto entry = [](const std::string& name, const std::string& tag, const std::string& status) {
+    consul::ServiceEntry named = Entry("redis-h-7001", tag, status);
+    named.name = name;
+    return named;
+  };
+  bench.Wants(kReplica);
+  bench.ExpectNothing();  // It may stand under the other name: the catalog is read first.
+  bench.publisher.OnCatalog({});
+  CHECK(bench.Expect<Publisher::Register>().registration.name == "redis-replica");
+  bench.Expect<Publisher::UpdateTtl>();
+  bench.publisher.OnCatalog({entry("redis-replica", "replica", "passing")});
+  bench.Claimed(8);
+  bench.ExpectNothing();
+
+  bench.Wants(kMaster, Claim{});
+  const auto takeover = bench.Expect<Publisher::Transaction>();
+  REQUIRE(takeover.operations.size() == 4);
+  CHECK(std::get<consul::TxnServiceDelete>(takeover.operations[1]).service_name == "redis-replica");
+  CHECK(std::get<consul::TxnServiceSet>(takeover.operations[2]).entry.name == "redis");
+  CHECK(std::get<consul::TxnCheckSet>(takeover.operations[3]).service_name == "redis");
+  bench.Wants(kMaster);
+  bench.Claimed(9);
+  // The old entry may still be read: the new one must not be removed for it.
+  bench.Expect<Publisher::UpdateTtl>();
+  CHECK(bench.Expect<Publisher::Register>().registration.name == "redis");
+  bench.now += 1s;
+  bench.publisher.OnCatalog({entry("redis", "master", "passing")});
+  bench.ExpectNothing();
+
+  SUBCASE("superseded: out of the master's service") {
+    bench.Wants(kWithheld);
+    CHECK(bench.Expect<Publisher::Deregister>().service_id == "redis-h-7001");
+    const auto registered = bench.Expect<Publisher::Register>();
+    CHECK(registered.registration.name == "redis-replica");
+    CHECK(registered.registration.check.status == CheckStatus::kCritical);
+    CHECK(bench.Expect<Publisher::UpdateTtl>().output == kWithheld.reason);
+    bench.ExpectNothing();
+  }
+  SUBCASE("its server is down: it keeps its place") {
+    bench.Wants({Tag::kMaster, CheckStatus::kCritical, "connection refused"});
+    CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
+    bench.ExpectNothing();
+  }
 }
