@@ -18,6 +18,8 @@ constexpr milliseconds kMostLease{10000};
 /// How long the former holder of a claim that vanished has the first word. Its agent reads the key as often as we do,
 /// so this covers a restart of that agent.
 constexpr milliseconds kReclaimWait{10000};
+/// Addresses learned for one instance: one for each network that Sentinels see it from.
+constexpr std::size_t kMaxAliases = 16;
 /// How long a majority of Sentinels at a lower epoch than the claim's is taken for one that has not heard yet: hellos
 /// bring the news every 2 s, and the catalog may have been read before the claim.
 constexpr milliseconds kResetWait{10000};
@@ -45,6 +47,7 @@ Arbiter::Arbiter(const Options& options, std::vector<Identity> instances)
     : options_(options),
       instances_(std::move(instances)),
       states_(instances_.size()),
+      aliases_(instances_.size()),
       published_(instances_.size()),
       sentinel_heard_(options.sentinels_configured),
       named_at_(instances_.size()),
@@ -56,6 +59,25 @@ void Arbiter::OnSentinelView(const redis::SentinelView& view, TimePoint now) {
   views_[view.sentinel_id] = {view, now};
   if (view.down_after.count() > 0) down_after_ = view.down_after;
   sentinel_heard_ = true;
+  if (!view.master_run_id.empty()) OnSentinelInstances({{view.master, view.master_run_id}});
+}
+
+void Arbiter::OnSentinelInstances(const std::vector<redis::SentinelInstance>& known) {
+  for (const redis::SentinelInstance& told : known) {
+    for (std::size_t i = 0; i < instances_.size(); ++i) {
+      const std::string& own_run_id = states_[i].server.run_id;
+      const bool own = !own_run_id.empty() && told.run_id == own_run_id;
+      const auto alias = std::find_if(aliases_[i].begin(), aliases_[i].end(),
+                                      [&told](const Alias& item) { return item.address == told.address; });
+      if (alias == aliases_[i].end()) {
+        if (own && aliases_[i].size() < kMaxAliases) aliases_[i].push_back({told.address, told.run_id});
+      } else if (own) {
+        alias->run_id = told.run_id;  // Restarted since.
+      } else if (told.run_id != alias->run_id) {
+        aliases_[i].erase(alias);  // Another server has this address now.
+      }
+    }
+  }
 }
 
 void Arbiter::OnElection(const std::string& sentinel_id, const std::optional<redis::Election>& election) {
@@ -67,9 +89,9 @@ void Arbiter::OnElection(const std::string& sentinel_id, const std::optional<red
 }
 
 void Arbiter::OnClaim(const ClaimRecord& record, TimePoint now) {
-  const bool absent = record.index == 0;
+  const auto is_absent = [](const ClaimRecord& read) { return !read.claim && read.unreadable.empty(); };
   if (!claim_) first_claim_at_ = now;
-  if (absent && (!claim_ || claim_->index != 0)) claim_lost_at_ = now;
+  if (is_absent(record) && (!claim_ || !is_absent(*claim_))) claim_lost_at_ = now;
   if (record.claim) last_claim_ = record.claim;
   if (!claim_ || claim_->index != record.index) claim_since_ = now;
   claim_ = record;
@@ -79,11 +101,20 @@ void Arbiter::OnClaim(const ClaimRecord& record, TimePoint now) {
 void Arbiter::OnCatalog(std::vector<CatalogFact> facts) { catalog_ = std::move(facts); }
 
 bool Arbiter::IsHolder(const Claim& claim, std::size_t instance) const {
-  return claim.service_id == instances_[instance].service_id && claim.node == instances_[instance].node;
+  if (claim.service_id != instances_[instance].service_id) return false;
+  // The same process on a node of another name: the Consul agent was renamed.
+  return claim.node == instances_[instance].node ||
+         (!claim.run_id.empty() && claim.run_id == states_[instance].server.run_id);
 }
 
 bool Arbiter::HoldsClaim(std::size_t instance) const {
   return claim_ && claim_->claim && IsHolder(*claim_->claim, instance);
+}
+
+bool Arbiter::SeesElection() const {
+  return !elections_.empty() || std::any_of(views_.begin(), views_.end(), [](const auto& item) {
+    return item.second.view.failover_in_progress || item.second.view.master_down;
+  });
 }
 
 bool Arbiter::IsServedAsMaster(std::size_t instance) const {
@@ -149,7 +180,9 @@ void Arbiter::FindAuthority(TimePoint now) {
 bool Arbiter::IsNamed(std::size_t instance, const redis::Endpoint& address, const std::string& run_id) const {
   if (!run_id.empty() && run_id == states_[instance].server.run_id) return true;
   const auto& own = instances_[instance].addresses;
-  return std::find(own.begin(), own.end(), address) != own.end();
+  return std::find(own.begin(), own.end(), address) != own.end() ||
+         std::any_of(aliases_[instance].begin(), aliases_[instance].end(),
+                     [&address](const Alias& alias) { return alias.address == address; });
 }
 
 Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now) const {

@@ -95,6 +95,8 @@ class Arbiter {
   /// Somebody said hello. That is a reason not to settle for authority replication, and no more.
   void OnHello() { hello_heard_ = true; }
   void OnSentinelView(const redis::SentinelView& view, TimePoint now);
+  /// Servers as a Sentinel knows them: under an address that comes with its run id an instance is named as well.
+  void OnSentinelInstances(const std::vector<redis::SentinelInstance>& known);
   /// An election that Sentinel told of, or nullopt when it is over or that Sentinel was lost.
   void OnElection(const std::string& sentinel_id, const std::optional<redis::Election>& election);
   /// A successful read of the claim.
@@ -108,11 +110,18 @@ class Arbiter {
   std::optional<Authority> authority() const { return authority_; }
   const std::optional<ClaimRecord>& claim() const { return claim_; }
   bool HoldsClaim(std::size_t instance) const;
+  /// A Sentinel fails over, or is about to.
+  bool SeesElection() const;
 
  private:
   struct TimedView {
     redis::SentinelView view;
     TimePoint at;
+  };
+  /// An address that Sentinel has for an instance.
+  struct Alias {
+    redis::Endpoint address;
+    std::string run_id;  ///< Of the process that it was learned from.
   };
   /// What Sentinel's witnesses say of one instance.
   struct SentinelWord {
@@ -151,6 +160,7 @@ class Arbiter {
   Options options_;
   std::vector<Identity> instances_;
   std::vector<redis::InstanceState> states_;
+  std::vector<std::vector<Alias>> aliases_;            ///< By instance.
   std::vector<std::optional<Publication>> published_;  ///< Last verdicts: for what "unchanged" means.
   std::map<std::string, TimedView> views_;             ///< By Sentinel.
   std::map<std::string, redis::Election> elections_;   ///< By Sentinel.
@@ -162,7 +172,7 @@ class Arbiter {
   TimePoint first_claim_at_{};
   TimePoint claim_since_{};          ///< When the claim was first read as it is.
   std::optional<Claim> last_claim_;  ///< The last one that was understood: it outlives a key that vanished.
-  TimePoint claim_lost_at_{};        ///< When the key was first read as absent.
+  TimePoint claim_lost_at_{};        ///< When the claim was first read as absent.
   std::vector<TimePoint> named_at_;  ///< When a majority of Sentinels last named the instance.
   std::vector<std::optional<TimePoint>> outvoted_since_;  ///< Since when a majority names another than this holder.
   std::optional<std::vector<CatalogFact>> catalog_;

@@ -13,6 +13,15 @@ std::string TextOr(const nlohmann::json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+tl::unexpected<ClaimError> Garbage(std::string message) { return tl::unexpected(ClaimError{std::move(message)}); }
+
+tl::unexpected<ClaimError> NotKnown(const std::string& field, const std::string& word) {
+  if (word.empty()) return Garbage("it has no " + field);
+  return tl::unexpected(ClaimError{"its " + field + " \"" + word.substr(0, 40) +
+                                       "\" is unknown to this version: upgrade this agent, or release the claim",
+                                   true});
+}
+
 }  // namespace
 
 std::string_view ToString(Authority authority) {
@@ -51,10 +60,10 @@ std::string EncodeClaim(const Claim& claim) {
   return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-tl::expected<Claim, std::string> DecodeClaim(std::string_view value) {
-  if (value.size() > kMaxClaimBytes) return tl::unexpected(std::string("it is far too long to be a claim"));
+tl::expected<Claim, ClaimError> DecodeClaim(std::string_view value) {
+  if (value.size() > kMaxClaimBytes) return Garbage("it is far too long to be a claim");
   const auto object = nlohmann::json::parse(value, nullptr, false);
-  if (!object.is_object()) return tl::unexpected(std::string("it is not a JSON object"));
+  if (!object.is_object()) return Garbage("it is not a JSON object");
   Claim claim;
   const std::string authority = TextOr(object, "authority");
   if (authority == "sentinel") {
@@ -62,7 +71,7 @@ tl::expected<Claim, std::string> DecodeClaim(std::string_view value) {
   } else if (authority == "replication") {
     claim.authority = Authority::kReplication;
   } else {
-    return tl::unexpected("its authority \"" + authority.substr(0, 40) + "\" is unknown to this version");
+    return NotKnown("authority", authority);
   }
   const std::string state = TextOr(object, "state");
   if (state == "held") {
@@ -70,14 +79,14 @@ tl::expected<Claim, std::string> DecodeClaim(std::string_view value) {
   } else if (state == "yielded") {
     claim.state = Claim::State::kYielded;
   } else {
-    return tl::unexpected("its state \"" + state.substr(0, 40) + "\" is unknown to this version");
+    return NotKnown("state", state);
   }
   const auto epoch = object.find("epoch");
-  if (epoch == object.end() || !epoch->is_number_unsigned()) return tl::unexpected(std::string("it has no epoch"));
+  if (epoch == object.end() || !epoch->is_number_unsigned()) return Garbage("it has no epoch");
   claim.epoch = epoch->get<std::uint64_t>();
   claim.service_id = TextOr(object, "service_id");
   claim.node = TextOr(object, "node");
-  if (claim.service_id.empty() || claim.node.empty()) return tl::unexpected(std::string("it names no holder"));
+  if (claim.service_id.empty() || claim.node.empty()) return Garbage("it names no holder");
   claim.address = TextOr(object, "address");
   const auto port = object.find("port");
   if (port != object.end() && port->is_number_unsigned() && port->get<std::uint64_t>() <= 65535) {

@@ -43,9 +43,18 @@ struct Claim {
 
 /// What the key holds, with the index that a compare-and-set needs.
 struct ClaimRecord {
-  std::optional<Claim> claim;  ///< Absent: no such key, or `unreadable`.
+  std::optional<Claim> claim;  ///< Absent: no such key, garbage in it, or `unreadable`.
   std::uint64_t index = 0;     ///< ModifyIndex; 0: no such key.
-  std::string unreadable;      ///< Why the value is no claim (garbage, or of a newer version); empty when it is one.
+  /// Why a value that seems to be a newer version's claim cannot be understood: it is left alone. Else empty.
+  std::string unreadable;
+  /// What is wrong with a value that is nobody's claim: it counts as an absent one and is written over. Else empty.
+  std::string garbage;
+};
+
+/// Why a value is no claim.
+struct ClaimError {
+  std::string message;         ///< A sentence.
+  bool newer_version = false;  ///< It has the form of a claim and words that this version does not know.
 };
 
 /// The larger order wins the claim: authority first, then epoch.
@@ -61,8 +70,8 @@ std::string ClaimKey(const std::string& service);
 
 std::string EncodeClaim(const Claim& claim);
 
-/// Takes the value of the key. The error is a sentence. A claim with unknown extra fields is accepted; an unknown
+/// Takes the value of the key. A claim with unknown extra fields is accepted; an unknown
 /// authority or state is not, since it may mean the opposite of what an older version would do.
-tl::expected<Claim, std::string> DecodeClaim(std::string_view value);
+tl::expected<Claim, ClaimError> DecodeClaim(std::string_view value);
 
 }  // namespace rcb::agent

@@ -75,12 +75,50 @@ int WithClaim(const ConfigSources& sources,
   return then(loop, *setup->client, *pair);
 }
 
-std::unique_ptr<Watcher> StartWatcher(EventLoop& loop, Setup setup) {
-  SetUpLog(setup.config.log_level, setup.config.log_json);
-  auto watcher = std::make_unique<Watcher>(loop.handle(), setup.config, std::move(setup.client));
-  watcher->Start();
-  return watcher;
-}
+/// How long a reload waits until the new settings have heard of everything, and a failover under way is over.
+constexpr std::chrono::milliseconds kReloadPatience{5000};
+
+/// The watcher, and the one that is to follow it after a reload.
+class Reloadable {
+ public:
+  Reloadable(EventLoop& loop, Setup setup) : loop_(loop), watcher_(MakeWatcher(std::move(setup))) { watcher_->Start(); }
+
+  void Reload(Setup setup) {
+    next_ = MakeWatcher(std::move(setup));  // A second reload outdates the first.
+    next_->StartSilently(*watcher_);
+    until_ = std::chrono::steady_clock::now() + kReloadPatience;
+  }
+
+  /// True when a reload is through by this tick.
+  bool OnTick() {
+    watcher_->OnTick();
+    if (!next_) return false;
+    next_->OnTick();
+    const bool ready = next_->IsFed() && !watcher_->SeesElection();
+    if (!ready && std::chrono::steady_clock::now() < until_) return false;
+    const std::vector<std::string> before = watcher_->ServiceIds();
+    watcher_ = std::move(next_);
+    watcher_->TakeOver();
+    const std::vector<std::string> after = watcher_->ServiceIds();
+    for (const std::string& id : before) {
+      if (std::find(after.begin(), after.end(), id) == after.end()) watcher_->Deregister(id);
+    }
+    return true;
+  }
+
+  std::string Summary() const { return watcher_->Summary(); }
+
+ private:
+  std::unique_ptr<Watcher> MakeWatcher(Setup setup) {
+    SetUpLog(setup.config.log_level, setup.config.log_json);
+    return std::make_unique<Watcher>(loop_.handle(), setup.config, std::move(setup.client));
+  }
+
+  EventLoop& loop_;
+  std::unique_ptr<Watcher> watcher_;
+  std::unique_ptr<Watcher> next_;
+  std::chrono::steady_clock::time_point until_;
+};
 
 }  // namespace
 
@@ -90,12 +128,15 @@ int Run(const ConfigSources& sources) {
   EventLoop loop;
   auto setup = Prepare(loop, sources);
   if (!setup) return Fail(setup.error());
-  auto watcher = StartWatcher(loop, *std::move(setup));
+  auto reloadable = std::make_unique<Reloadable>(loop, *std::move(setup));
   Log(LogLevel::kInfo, "", "redis-consul-agent " RCB_VERSION " started");
 
   loop.Every(Watcher::kTick, [&] {
-    watcher->OnTick();
-    systemd.Status(watcher->Summary());
+    if (reloadable->OnTick()) {
+      Log(LogLevel::kInfo, "", "reloaded");
+      systemd.Ready();
+    }
+    systemd.Status(reloadable->Summary());
   });
   if (const auto interval = systemd.watchdog_interval()) loop.Every(*interval, [&] { systemd.KickWatchdog(); });
   for (const int signal : {SIGTERM, SIGINT}) {
@@ -110,20 +151,14 @@ int Run(const ConfigSources& sources) {
     auto renewed = Prepare(loop, sources);
     if (!renewed) {
       Log(LogLevel::kError, "", "not reloaded, the running settings stay: " + renewed.error());
+      systemd.Ready();
     } else {
-      const std::vector<std::string> before = watcher->ServiceIds();
-      watcher = StartWatcher(loop, *std::move(renewed));
-      Log(LogLevel::kInfo, "", "reloaded");
-      const std::vector<std::string> after = watcher->ServiceIds();
-      for (const std::string& id : before) {
-        if (std::find(after.begin(), after.end(), id) == after.end()) watcher->Deregister(id);
-      }
+      reloadable->Reload(*std::move(renewed));
     }
-    systemd.Ready();
   });
   systemd.Ready();
   loop.Run();
-  watcher.reset();
+  reloadable.reset();
   return 0;
 }
 
@@ -137,7 +172,7 @@ int CheckConfig(const ConfigSources& sources) {
 int ShowClaim(const ConfigSources& sources) {
   return WithClaim(sources, [](EventLoop&, consul::Client&, const consul::KvPair& pair) {
     const auto claim = DecodeClaim(pair.value);
-    if (!claim) return Fail("the key " + pair.key + " holds no claim: " + claim.error());
+    if (!claim) return Fail("the key " + pair.key + " holds no claim: " + claim.error().message);
     return Print(EncodeClaim(*claim));
   });
 }

@@ -12,12 +12,12 @@ constexpr std::chrono::milliseconds kAsleep{2000};
 constexpr std::chrono::milliseconds kListen{300};
 
 ClaimRecord RecordOf(const consul::KvPair& pair) {
-  ClaimRecord record{.claim = {}, .index = pair.modify_index, .unreadable = {}};
+  ClaimRecord record{.claim = {}, .index = pair.modify_index, .unreadable = {}, .garbage = {}};
   if (pair.modify_index == 0) return record;
   if (auto claim = DecodeClaim(pair.value)) {
     record.claim = *std::move(claim);
   } else {
-    record.unreadable = claim.error();
+    (claim.error().newer_version ? record.unreadable : record.garbage) = claim.error().message;
   }
   return record;
 }
@@ -121,7 +121,7 @@ void Group::OnDone(const Publisher::Call& call, const consul::Result<std::uint64
     // The answer may come after a reading of what somebody wrote since.
     const bool older = claim_index_ && *result < *claim_index_ && !claim_suspect_;
     if (transaction != nullptr && transaction->claim && !older) {
-      AcceptClaim({.claim = transaction->claim, .index = *result, .unreadable = {}}, now);
+      AcceptClaim({.claim = transaction->claim, .index = *result, .unreadable = {}, .garbage = {}}, now);
     }
     publisher_.OnDone(call, {}, now);
   } else {

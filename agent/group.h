@@ -22,6 +22,7 @@ class Group {
 
   void OnInstance(std::size_t instance, const redis::InstanceState& state);
   void OnSentinelView(const redis::SentinelView& view, TimePoint now) { arbiter_.OnSentinelView(view, now); }
+  void OnSentinelInstances(const std::vector<redis::SentinelInstance>& known) { arbiter_.OnSentinelInstances(known); }
   /// A Sentinel made itself heard, be it only by a hello.
   void OnHello() { arbiter_.OnHello(); }
   void OnElection(const std::string& sentinel_id, const std::optional<redis::Election>& election) {
@@ -42,6 +43,9 @@ class Group {
   /// The result of a call: for a transaction the claim's new index.
   void OnDone(const Publisher::Call& call, const consul::Result<std::uint64_t>& result, TimePoint now);
 
+  /// The claim and the catalog were read.
+  bool HasRead() const { return claim() && publisher_.HasCatalog(); }
+  bool SeesElection() const { return arbiter_.SeesElection(); }
   const std::vector<Verdict>& verdicts() const { return verdicts_; }
   bool IsHidden(std::size_t instance, TimePoint now) const { return publisher_.IsHidden(instance, now); }
   bool HoldsClaim(std::size_t instance) const { return arbiter_.HoldsClaim(instance); }

@@ -30,6 +30,10 @@ constexpr milliseconds kHiddenAfter{5000};
 /// The watch brings a claim that was written within milliseconds.
 constexpr milliseconds kRewritePause{1000};
 
+/// How long everybody leaves a surplus master to the holder of the claim. Longer than a claim is under way: a catalog
+/// that was read before its claim shows a surplus master that is none.
+constexpr milliseconds kLeftToHolder{1000};
+
 std::string CheckId(const std::string& service_id) { return service_id + ":role"; }
 
 bool IsServedMaster(const Publication& publication) {
@@ -67,10 +71,11 @@ void Publisher::OnVerdict(std::size_t instance, const Verdict& verdict, const Fa
 }
 
 void Publisher::OnClaim(const ClaimRecord& record, TimePoint now) {
-  const bool changed = claim_ && claim_->index != 0 && record.index != 0 && claim_->index != record.index;
+  const bool changed = claim_ && record.index != 0 && claim_->index != record.index;
   if (changed) {
     catalogs_at_claim_ = catalogs_read_;
     catalog_due_ = now + kCatalogLag;
+    surplus_since_.reset();
   }
   claim_ = record;
 }
@@ -150,7 +155,7 @@ std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, Ti
                 {Tag::kNone, CheckStatus::kCritical, "confirmed as master, but not published: " + lane.denied});
   }
   if (!catalog_ || !claim_) return std::nullopt;
-  if (lane.take && catalogs_at_claim_ == catalogs_read_ && now < catalog_due_) return std::nullopt;
+  if (lane.take && CatalogIsBehind(now)) return std::nullopt;
   const ServiceEntry* own = Find(lane.facts);
   const bool untold = !lane.registered || own == nullptr;
   if (untold && now < lane.settle_until) return std::nullopt;  // Registered a moment ago: its entry is about to show.
@@ -295,6 +300,11 @@ bool Publisher::IsSettled(const Lane& lane, TimePoint now) const {
   return lane.shown_since != catalogs_read_ || now >= lane.settle_until;
 }
 
+/// The claim has changed and the catalog that was written with it may still come.
+bool Publisher::CatalogIsBehind(TimePoint now) const {
+  return catalogs_at_claim_ == catalogs_read_ && now < catalog_due_;
+}
+
 std::optional<Publisher::Call> Publisher::NextForGroup(TimePoint now) {
   if (!claim_) return std::nullopt;
   if (auto withdrawal = Withdraw(now)) return withdrawal;
@@ -303,23 +313,34 @@ std::optional<Publisher::Call> Publisher::NextForGroup(TimePoint now) {
               rewrite_->state == Claim::State::kYielded ? "yielded: it is a replica now" : "claim brought up to date"};
 }
 
-std::optional<Publisher::Call> Publisher::Withdraw(TimePoint now) const {
-  // The holder withdraws what anti-entropy of a lost host, or somebody else, brings back.
-  if (!catalog_ || now < group_.transaction_at || !IsSettled(group_, now)) return std::nullopt;
-  const auto holder = std::find_if(lanes_.begin(), lanes_.end(), [this, now](const Lane& lane) {
-    return lane.wanted && IsServedMaster(*lane.wanted) && lane.shown_as_master && !lane.take && IsSettled(lane, now);
-  });
-  if (holder == lanes_.end()) return std::nullopt;
+/// What anti-entropy of a lost host, or somebody else, brings back. The holder withdraws it at once, and everybody else
+/// where the holder's agent is lost as well: claim and entry are compared, so only the first one changes anything.
+std::optional<Publisher::Call> Publisher::Withdraw(TimePoint now) {
+  if (!catalog_ || !claim_->claim || claim_->claim->state != Claim::State::kHeld) return std::nullopt;
+  if (now < group_.transaction_at || !IsSettled(group_, now) || CatalogIsBehind(now)) return std::nullopt;
+  const Claim& claim = *claim_->claim;
   Transaction transaction;
   transaction.operations.emplace_back(consul::TxnKvCheckIndex{options_.claim_key, claim_->index});
   std::string names;
   for (const ServiceEntry& entry : *catalog_) {
-    if (!entry.HasTag(kMasterTag) || !entry.IsServed() || IsOwn(entry)) continue;
+    const bool holds = entry.id == claim.service_id && entry.node == claim.node;
+    if (!entry.HasTag(kMasterTag) || !entry.IsServed() || holds || IsOwn(entry)) continue;
     if (transaction.operations.size() + 2 > consul::kMaxTxnOperations) break;
-    AppendStrip(entry, "withdrawn: " + holder->facts.service_id + " holds the claim", transaction.operations);
+    AppendStrip(entry, "withdrawn: " + claim.service_id + " holds the claim", transaction.operations);
     names += (names.empty() ? "" : ", ") + entry.id;
   }
-  if (names.empty()) return std::nullopt;
+  if (names.empty()) {
+    surplus_since_.reset();
+    return std::nullopt;
+  }
+  if (!surplus_since_) surplus_since_ = now;
+  const auto own = std::find_if(lanes_.begin(), lanes_.end(), [&claim](const Lane& lane) {
+    return claim.service_id == lane.facts.service_id && claim.node == lane.facts.node;
+  });
+  // A holder that is not shown itself may have been superseded: its own transaction will tell.
+  const bool mine = own != lanes_.end() && own->wanted && IsServedMaster(*own->wanted) && own->shown_as_master &&
+                    !own->take && IsSettled(*own, now);
+  if (!mine && (own != lanes_.end() || now - *surplus_since_ < kLeftToHolder)) return std::nullopt;
   return Call{kGroupLane, std::move(transaction), "withdrawing the master tag of " + names};
 }
 
@@ -407,6 +428,7 @@ void Publisher::OnFailure(Lane& lane, const Call& call, const consul::Error& err
   if (std::holds_alternative<Transaction>(call.what)) {
     if (error.kind == ErrorKind::kConflict) {
       lane.transaction_at = now + kConflictPause;
+      if (call.lane == kGroupLane) surplus_since_.reset();
       return;
     }
     if (error.kind == ErrorKind::kDenied) {

@@ -101,6 +101,7 @@ class Publisher {
   std::vector<Call> Next(TimePoint now);
   void OnDone(const Call& call, const consul::Result<void>& result, TimePoint now);
 
+  bool HasCatalog() const { return catalog_.has_value(); }
   /// How many calls corrected what the catalog held against what was meant.
   std::uint64_t drift_corrected() const { return drift_corrected_; }
   /// Consul accepted the registration, but the catalog has not shown it for so long that it never will.
@@ -139,7 +140,7 @@ class Publisher {
   void OnHeartbeatDone(Lane& lane, const consul::Result<void>& result, TimePoint now);
   std::optional<Call> NextFor(std::size_t instance, TimePoint now);
   std::optional<Call> NextForGroup(TimePoint now);
-  std::optional<Call> Withdraw(TimePoint now) const;
+  std::optional<Call> Withdraw(TimePoint now);
   static void ForgetCheck(Lane& lane);
   std::optional<Call> NextForMaster(std::size_t instance, TimePoint now);
   std::optional<Call> Tell(std::size_t instance, const Publication& wanted);
@@ -153,6 +154,7 @@ class Publisher {
   bool Drifted(const Lane& lane, const consul::ServiceEntry& entry) const;
   bool IsOwn(const consul::ServiceEntry& entry) const;
   bool IsSettled(const Lane& lane, TimePoint now) const;
+  bool CatalogIsBehind(TimePoint now) const;
   void OnSuccess(Lane& lane, const Call& call, TimePoint now);
   void OnFailure(Lane& lane, const Call& call, const consul::Error& error, TimePoint now);
 
@@ -165,8 +167,9 @@ class Publisher {
   std::optional<ClaimRecord> claim_;
   std::optional<std::vector<consul::ServiceEntry>> catalog_;
   std::uint64_t catalogs_read_ = 0;
-  std::uint64_t catalogs_at_claim_ = 0;  ///< catalogs_read_ when somebody changed the claim.
-  TimePoint catalog_due_{};              ///< Until then the catalog that belongs to the claim may still come.
+  std::uint64_t catalogs_at_claim_ = 0;     ///< catalogs_read_ when somebody changed the claim.
+  TimePoint catalog_due_{};                 ///< Until then the catalog that belongs to the claim may still come.
+  std::optional<TimePoint> surplus_since_;  ///< Since when the catalog serves a master beside the claim's holder.
   std::uint64_t drift_corrected_ = 0;
 };
 

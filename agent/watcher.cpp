@@ -20,6 +20,10 @@ using std::chrono::seconds;
 /// which keeps the lease (3 s at least).
 constexpr milliseconds kClaimWait{1000};
 constexpr milliseconds kCatalogWait{60000};
+/// A Consul agent may be restarted under another node name.
+constexpr milliseconds kAskWhoWeAre{10000};
+/// Two takeovers that meet are over in milliseconds; so long means that something is wrong.
+constexpr milliseconds kLostForLong{5000};
 /// A Sentinel that was only heard of and is gone for so long is not tried any more; a hello brings it back.
 constexpr seconds kForgetSentinelAfter{60};
 /// More Sentinels than anybody runs for one group: forged hellos must not make us open connections without end.
@@ -92,9 +96,26 @@ void Watcher::Start() {
   for (const redis::Endpoint& endpoint : config_.sentinels) AddSentinel(endpoint, config_.master_name, true);
 }
 
+void Watcher::StartSilently(const Watcher& predecessor) {
+  silent_ = true;
+  Start();
+  if (predecessor.config_.master_name != config_.master_name) return;
+  for (const auto& [endpoint, sentinel] : predecessor.sentinels_) {
+    if (!sentinel.lost_since) AddSentinel(endpoint, sentinel.asked, false);
+  }
+}
+
+bool Watcher::IsFed() const {
+  return group_ && group_->HasRead() &&
+         std::all_of(instances_.begin(), instances_.end(),
+                     [](const auto& instance) { return instance->state().health != redis::Health::kUnknown; }) &&
+         std::all_of(sentinels_.begin(), sentinels_.end(),
+                     [](const auto& item) { return item.second.client->is_connected() || item.second.lost_since; });
+}
+
 void Watcher::OnTick() {
   const TimePoint now = Now();
-  if (!group_ && ask_again_at_ != TimePoint{} && now >= ask_again_at_) AskWhoWeAre();
+  if (ask_again_at_ != TimePoint{} && now >= ask_again_at_) AskWhoWeAre();
   ForgetLostSentinels(now);
   Reconsider();
 }
@@ -105,7 +126,9 @@ void Watcher::AskWhoWeAre() {
   client_->Self([this](const consul::Result<consul::AgentSelf>& self) {
     ReportConsul("agent", self ? std::nullopt : std::optional(self.error()));
     if (self) {
-      OnNode(*self);
+      ask_backoff_.Reset();
+      ask_again_at_ = Now() + kAskWhoWeAre;
+      if (self->node != node_) OnNode(*self);
     } else {
       ask_again_at_ = Now() + ask_backoff_.Next();
     }
@@ -114,6 +137,7 @@ void Watcher::AskWhoWeAre() {
 
 void Watcher::OnNode(const consul::AgentSelf& self) {
   node_ = self.node;
+  ++nodes_met_;
   Log(LogLevel::kInfo, "consul", "version " + self.version + ", node " + self.node + ", datacenter " + self.datacenter);
   std::vector<Identity> identities;
   for (const redis::Endpoint& endpoint : config_.redis) identities.push_back(IdentityOf(endpoint));
@@ -208,6 +232,9 @@ void Watcher::AddSentinel(const redis::Endpoint& endpoint, const std::string& na
   options.master_name = name;
   redis::SentinelClient::Handlers handlers;
   handlers.on_view = [this, endpoint](const redis::SentinelView& view) { OnSentinelView(endpoint, view); };
+  handlers.on_replicas = [this](const std::vector<redis::SentinelInstance>& replicas) {
+    if (group_) group_->OnSentinelInstances(replicas);
+  };
   handlers.on_election = [this, endpoint](const std::optional<redis::Election>& election) {
     if (!group_) return;
     group_->OnElection(endpoint.ToString(), election);
@@ -273,7 +300,7 @@ std::unique_ptr<consul::Watch> Watcher::WatchCatalog(const std::string& service,
 }
 
 void Watcher::Reconsider() {
-  if (!group_) return;
+  if (!group_ || silent_) return;
   const TimePoint now = Now();
   const auto calls = group_->Decide(master_name_.empty() ? config_.service : master_name_, UtcNow(), now);
   LogClaim();
@@ -301,7 +328,9 @@ void Watcher::LogClaim() {
   if (!record || (claim_said_ && claim_said_->index == record->index)) return;
   claim_said_ = record;
   Report("claim " + claim_key_,
-         record->unreadable.empty() ? std::nullopt : std::optional("not understood: " + record->unreadable),
+         !record->unreadable.empty() ? std::optional("not understood, left alone: " + record->unreadable)
+         : !record->garbage.empty()  ? std::optional("garbage, to be written over: " + record->garbage)
+                                     : std::nullopt,
          "understood");
   if (!record->claim) return;
   Log(LogLevel::kInfo, "claim",
@@ -346,7 +375,10 @@ void Watcher::Execute(const Publisher::Call& call) {
     Log(LogLevel::kDebug, call.lane == Publisher::kGroupLane ? "group" : config_.redis[call.lane].ToString(),
         "tells Consul: " + call.reason);
   }
-  const auto done = [this, call](const consul::Result<std::uint64_t>& result) { OnDone(call, result); };
+  // A group that was built anew meanwhile never made this call.
+  const auto done = [this, call, nodes = nodes_met_](const consul::Result<std::uint64_t>& result) {
+    if (nodes == nodes_met_) OnDone(call, result);
+  };
   const auto plain = [done](const consul::Result<void>& result) {
     done(result ? consul::Result<std::uint64_t>(0) : tl::unexpected(result.error()));
   };
@@ -369,12 +401,21 @@ void Watcher::OnDone(const Publisher::Call& call, const consul::Result<std::uint
                                     result.error().kind == consul::ErrorKind::kNotFound);
   if (expected) {
     Log(LogLevel::kDebug, "consul", result.error().message);
+    if (result.error().kind == consul::ErrorKind::kConflict) ReportConflict(result.error());
   } else {
+    if (std::holds_alternative<Publisher::Transaction>(call.what)) conflicts_since_.reset();
     static constexpr std::array kWhat{"registration", "check", "takeover", "claim", "deregistration"};
     ReportConsul(kWhat[call.what.index()], result ? std::nullopt : std::optional(result.error()));
   }
   group_->OnDone(call, result, Now());
   Reconsider();
+}
+
+void Watcher::ReportConflict(const consul::Error& error) {
+  const TimePoint now = Now();
+  if (!conflicts_since_) conflicts_since_ = now;
+  if (now - *conflicts_since_ < kLostForLong) return;
+  ReportConsul("takeover", consul::Error{error.kind, "it keeps being refused: " + error.message});
 }
 
 void Watcher::Deregister(const std::string& service_id) {

@@ -30,6 +30,16 @@ class Watcher {
   Watcher& operator=(const Watcher&) = delete;
 
   void Start();
+  /// Starts beside a predecessor that a reload is to replace: listens without a word to Consul, until TakeOver(). Of
+  /// the predecessor it learns which Sentinels there are.
+  void StartSilently(const Watcher& predecessor);
+  /// It has heard of everything that it is going to ask, so that its first word will be no worse than its predecessor's
+  /// last one.
+  bool IsFed() const;
+  /// A failover is under way or near: Sentinel does not tell its steps twice.
+  bool SeesElection() const { return group_ && group_->SeesElection(); }
+  /// From now on this one speaks; the predecessor is gone.
+  void TakeOver() { silent_ = false; }
   void OnTick();  ///< To be called every kTick.
   static constexpr std::chrono::milliseconds kTick{100};
 
@@ -55,6 +65,7 @@ class Watcher {
   };
 
   void AskWhoWeAre();
+  void ReportConflict(const consul::Error& error);
   void OnNode(const consul::AgentSelf& self);
   Identity IdentityOf(const redis::Endpoint& endpoint) const;
   std::string ServiceIdOf(const redis::Endpoint& endpoint) const;
@@ -83,6 +94,7 @@ class Watcher {
   std::string host_;
   std::string claim_key_;
   std::string master_name_;
+  bool silent_ = false;
   std::map<std::string, std::string> troubles_;
   std::vector<std::string> said_;  ///< The last verdict's line, by instance.
   std::vector<Fenced> fenced_;     ///< By instance.
@@ -90,8 +102,10 @@ class Watcher {
 
   std::unique_ptr<Group> group_;  ///< Absent until the Consul node's name is known.
   std::string node_;
+  std::uint64_t nodes_met_ = 0;  ///< How often the group was built: each time the Consul agent got another name.
   std::optional<ClaimRecord> claim_said_;
-  TimePoint ask_again_at_{};  ///< When to ask for the node's name again.
+  TimePoint ask_again_at_{};                  ///< When to ask for the node's name again.
+  std::optional<TimePoint> conflicts_since_;  ///< Since when every takeover lost its comparison.
   Backoff ask_backoff_;
 
   // Destroyed first: their callbacks reach everything above.

@@ -123,6 +123,10 @@ class SentinelClient::Impl {
       pause_.Reset();
       if (handlers_.on_view) handlers_.on_view(*view);
     });
+    // Before 5.0 it is not called REPLICAS. An ACL may hide it; then a replica is known by its own addresses alone.
+    Ask({"SENTINEL", "SLAVES", master_name_}, [this](const Result<Reply>& reply) {
+      if (reply && handlers_.on_replicas) handlers_.on_replicas(ParseSentinelReplicas(*reply));
+    });
     Ask({"SENTINEL", "SENTINELS", master_name_}, [this](const Result<Reply>& reply) {
       if (!reply) {
         Lose(reply.error());

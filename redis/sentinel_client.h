@@ -26,6 +26,7 @@ class SentinelClient {
   /// Handlers may not destroy the client.
   struct Handlers {
     std::function<void(const SentinelView&)> on_view;
+    std::function<void(const std::vector<SentinelInstance>&)> on_replicas;  ///< Of the group, as it knows them.
     /// An election began, went on or ended (nullopt). The Sentinel's id is in it, else in sentinel_id().
     std::function<void(const std::optional<Election>&)> on_election;
     std::function<void(const SentinelEvent&)> on_event;          ///< Every event about the group: a reason to poll.

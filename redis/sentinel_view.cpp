@@ -101,6 +101,17 @@ std::vector<std::string> ParseSentinelMasterNames(const Reply& masters) {
   return names;
 }
 
+std::vector<SentinelInstance> ParseSentinelReplicas(const Reply& replicas) {
+  std::vector<SentinelInstance> instances;
+  for (const Reply& replica : replicas.elements) {
+    const Fields fields = FlatFields(replica);
+    auto address = EndpointFromFields(Get(fields, "ip"), Get(fields, "port"));
+    const std::string_view run_id = Get(fields, "runid");
+    if (address && !run_id.empty()) instances.push_back({*std::move(address), std::string(run_id)});
+  }
+  return instances;
+}
+
 std::vector<Endpoint> ParseSentinelPeers(const Reply& sentinels) {
   std::vector<Endpoint> peers;
   for (const Reply& sentinel : sentinels.elements) {

@@ -30,6 +30,13 @@ struct SentinelView {
   std::chrono::milliseconds down_after{0};  ///< 0: not told.
 };
 
+/// A Redis server as Sentinel knows it: behind NAT, Docker or `announce-hostnames` by an address that the server itself
+/// may not know as its own.
+struct SentinelInstance {
+  Endpoint address;
+  std::string run_id;  ///< As of Sentinel's last INFO, up to 10 s ago.
+};
+
 /// A message on `__sentinel__:hello`: `ip,port,runid,current_epoch,name,master_ip,master_port,master_config_epoch`
 /// (src/sentinel.c sentinelSendHello). Anybody who may PUBLISH can forge one.
 struct SentinelHello {
@@ -53,6 +60,9 @@ Result<SentinelView> ParseSentinelMaster(const std::string& sentinel_id, const R
 
 /// Names of the groups in a SENTINEL MASTERS reply, in its order.
 std::vector<std::string> ParseSentinelMasterNames(const Reply& masters);
+
+/// The replicas in a SENTINEL SLAVES name reply. Entries without address or run id (not reached yet) are left out.
+std::vector<SentinelInstance> ParseSentinelReplicas(const Reply& replicas);
 
 /// Addresses in a SENTINEL SENTINELS name reply. Entries without address are left out.
 std::vector<Endpoint> ParseSentinelPeers(const Reply& sentinels);

@@ -20,6 +20,7 @@ constexpr Duration kSentinelTimeout = 3s;  ///< redis/sentinel_client.cpp
 constexpr Duration kLinkDownPoll = 2s;     ///< A link that stays down changes nothing but its age.
 constexpr Duration kClaimWait = 1s;        ///< agent/watcher.cpp
 constexpr Duration kClaimRenewal = 2s;     ///< A read without news is told this often; the lease is 3 s or more.
+constexpr Duration kDemoteAgain = 1s;      ///< agent/watcher.cpp
 constexpr Duration kCatalogWait = 60s;     ///< agent/watcher.cpp
 
 /// Rows of the table in DESIGN section 5, by how the reason begins.
@@ -210,6 +211,7 @@ void BridgeHost::Decide() {
     claim_index_since_ = environment_.now();
   }
   NoteVerdict();
+  if (const auto& upstream = group_->verdicts().front().demote_to) Demote(*upstream);
   for (const Publisher::Call& call : calls) Execute(call);
 }
 
@@ -236,6 +238,19 @@ void BridgeHost::NoteVerdict() {
     return "bridge" + std::to_string(host_) + (verdict.take ? " takes the claim: " : " says: ") +
            std::string(ToString(said_->status)) + ": " + reason;
   });
+}
+
+void BridgeHost::Demote(const redis::Endpoint& upstream) {
+  if (environment_.now() < demote_again_at_) return;
+  demote_again_at_ = environment_.now() + kDemoteAgain;
+  for (std::size_t other = 0; other < redis_.size(); ++other) {
+    if (RedisModel::Address(other) != upstream) continue;
+    environment_.history.Count("superseded master demoted");
+    if (on_demote) on_demote(other);
+    Later(environment_.Latency(host_, host_), [this, other] {
+      if (redis_.Answers(host_)) redis_.ReplicaOf(host_, other, RedisModel::Origin::kOperator);
+    });
+  }
 }
 
 void BridgeHost::Execute(const Publisher::Call& call) {

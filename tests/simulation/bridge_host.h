@@ -62,6 +62,8 @@ class BridgeHost {
   const agent::Group* group() const { return group_.get(); }
   static std::string ServiceId(std::size_t host);
   std::string Describe() const;
+  /// Under `demote_superseded`: it makes its server a replica of `upstream`.
+  std::function<void(std::size_t upstream)> on_demote;
 
  private:
   /// The connection to one Sentinel.
@@ -98,6 +100,7 @@ class BridgeHost {
   void TakeView(std::size_t sentinel, const redis::SentinelView& view);
   void Renew();
   void NoteVerdict();
+  void Demote(const redis::Endpoint& upstream);
 
   Environment& environment_;
   RedisModel& redis_;
@@ -127,6 +130,7 @@ class BridgeHost {
   bool claim_index_fell_ = false;
   TimePoint claim_index_since_{};
   TimePoint last_transaction_{};
+  TimePoint demote_again_at_{};
   TimePoint busy_until_{};
   TimePoint next_tick_{};
   std::uint64_t ticks_ = 0;

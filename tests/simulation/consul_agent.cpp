@@ -347,11 +347,22 @@ void ConsulAgent::Forward(std::size_t caller, Done done, std::function<consul::R
 }
 
 void ConsulAgent::Commit(std::size_t caller, const std::vector<consul::TxnOperation>& operations, Done done) {
-  Forward(caller, std::move(done), [this, operations] { return servers_.Commit(operations); });
+  Forward(caller, std::move(done), [this, caller, operations]() -> consul::Result<std::uint64_t> {
+    // Each of them checks the key; writing it is another permission.
+    const bool writes = std::holds_alternative<consul::TxnKvCas>(operations.front());
+    const auto denial = servers_.DenialOf(caller);
+    if (denial == ConsulServers::Denial::kAll || (writes && denial == ConsulServers::Denial::kWrite)) {
+      return consul::Fail(ErrorKind::kDenied, "Permission denied");
+    }
+    return servers_.Commit(operations);
+  });
 }
 
 void ConsulAgent::WriteKey(std::size_t caller, const std::string& value, std::uint64_t index, Done done) {
-  Forward(caller, std::move(done), [this, value, index] { return servers_.WriteKey(value, index); });
+  Forward(caller, std::move(done), [this, caller, value, index]() -> consul::Result<std::uint64_t> {
+    if (servers_.DeniesKey(caller)) return consul::Fail(ErrorKind::kDenied, "Permission denied");
+    return servers_.WriteKey(value, index);
+  });
 }
 
 // --- Blocking queries
@@ -408,12 +419,16 @@ void ConsulAgent::AtServers(const std::shared_ptr<Watch>& watch, std::uint64_t q
     return;
   }
   const std::uint64_t index = watch->kind == Kind::kKey ? servers_.key_index() : servers_.catalog_index();
-  if (index != watch->known) {
+  if (index != watch->known || IsDenied(*watch)) {
     Respond(watch);
     return;
   }
   watch->parked = true;
   if (!PathHolds(watch->caller)) OnNetworkChange();
+}
+
+bool ConsulAgent::IsDenied(const Watch& watch) const {
+  return watch.kind == Kind::kKey && servers_.DenialOf(watch.caller) == ConsulServers::Denial::kAll;
 }
 
 bool ConsulAgent::PathHolds(std::size_t caller) const {
@@ -427,6 +442,10 @@ bool ConsulAgent::IsQuiet(const Watch& watch) const {
 /// The answer is what the servers hold at this moment; it arrives later.
 void ConsulAgent::Respond(const std::shared_ptr<Watch>& watch) {
   watch->parked = false;
+  if (IsDenied(*watch)) {
+    Fail(watch, ErrorKind::kDenied, environment_.Latency(environment_.network.consul(), watch->caller));
+    return;
+  }
   std::function<void()> hand_over;
   if (watch->kind == Kind::kKey) {
     watch->known = servers_.key_index();

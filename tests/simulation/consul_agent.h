@@ -35,7 +35,7 @@ class ConsulAgent {
   /// `empty`: without its data directory.
   void Start(bool empty);
   void OnNetworkChange();
-  void OnKeyChange() { Wake(Kind::kKey); }
+  void OnKeyChange() { Wake(Kind::kKey); }  ///< Or of who may read it.
   void OnCatalogChange() { Wake(Kind::kCatalog); }
   void OnLeaderLost();
 
@@ -84,6 +84,7 @@ class ConsulAgent {
   std::shared_ptr<Watch> StartWatch(Kind kind, std::size_t caller, Duration wait);
   void Wake(Kind kind);
   bool PathHolds(std::size_t caller) const;
+  bool IsDenied(const Watch& watch) const;
   void Query(const std::shared_ptr<Watch>& watch);
   void AtServers(const std::shared_ptr<Watch>& watch, std::uint64_t query);
   void Respond(const std::shared_ptr<Watch>& watch);

@@ -85,6 +85,11 @@ void ConsulServers::DeleteKey() {
   if (on_key) on_key();
 }
 
+void ConsulServers::OverwriteKey(const std::string& value) {
+  ++index_;
+  if (SetKey(value) && on_key) on_key();
+}
+
 /// True when something changed: Consul writes nothing, and raises no index, when all is as it was.
 bool ConsulServers::SetService(const std::string& node, const ServiceEntry& service, const Origin& origin) {
   auto [at, created] = entries_.try_emplace({node, service.id});

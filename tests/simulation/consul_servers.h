@@ -37,7 +37,18 @@ class ConsulServers {
   consul::Result<std::uint64_t> Commit(const std::vector<consul::TxnOperation>& operations);
   /// PUT /v1/kv/KEY?cas=
   consul::Result<std::uint64_t> WriteKey(const std::string& value, std::uint64_t index);
+  /// By somebody who is no bridge.
   void DeleteKey();
+  void OverwriteKey(const std::string& value);
+
+  /// Whether the key is denied to the bridge on this host.
+  enum class Denial { kNone, kWrite, kAll };
+  void Deny(std::size_t host, Denial denial) { denials_[host] = denial; }
+  Denial DenialOf(std::size_t host) const {
+    const auto found = denials_.find(host);
+    return found == denials_.end() ? Denial::kNone : found->second;
+  }
+  bool DeniesKey(std::size_t host) const { return DenialOf(host) != Denial::kNone; }
 
   /// An agent's word about its own node.
   void Push(const std::string& node, const consul::ServiceRegistration& registration, consul::CheckStatus status,
@@ -74,6 +85,7 @@ class ConsulServers {
   std::uint64_t catalog_index_ = 1;
   consul::KvPair key_{.key = "service/redis/master", .value = {}, .modify_index = 0};
   std::map<Key, Stored> entries_;
+  std::map<std::size_t, Denial> denials_;
   std::map<std::string, std::pair<std::string, bool>> nodes_;  ///< Address, and whether serfHealth passes.
 };
 

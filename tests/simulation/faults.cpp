@@ -9,6 +9,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
+constexpr std::uint64_t kForgedEpoch = 1000;
+
 void AddBothWays(std::vector<World::Direction>& directions, std::size_t a, std::size_t b) {
   directions.emplace_back(a, b);
   directions.emplace_back(b, a);
@@ -25,6 +27,7 @@ const std::vector<Faults::Kind>& Faults::AllKinds() {
       {"host killed", &Faults::KillHost, 7, false, false},
       {"host suspended", &Faults::SuspendHost, 5, false, false},
       {"bridge crashed", &Faults::CrashBridge, 6, false, false},
+      {"bridge upgraded", &Faults::UpgradeBridge, 4, false, false},
       {"bridge paused", &Faults::PauseBridge, 5, false, false},
       {"consul agent restarted", &Faults::RestartConsulAgent, 6, false, false},
       {"consul leader lost", &Faults::LoseConsulLeader, 6, false, false},
@@ -35,6 +38,10 @@ const std::vector<Faults::Kind>& Faults::AllKinds() {
       {"network cut one way", &Faults::CutOneWay, 5, false, false},
       {"operator promotes by hand", &Faults::PromoteByHand, 4, false, false},
       {"operator demotes by hand", &Faults::DemoteByHand, 3, false, false},
+      {"operator releases the claim", &Faults::ReleaseClaim, 2, false, false},
+      {"garbage written into the claim", &Faults::SpoilClaim, 2, false, false},
+      {"claim of a newer version", &Faults::WriteNewerClaim, 2, false, false},
+      {"claim denied by ACL", &Faults::DenyClaim, 4, false, false},
       {"sentinels cut from each other", &Faults::CutSentinels, 4, true, false},
       {"sentinel crashed", &Faults::CrashSentinel, 4, true, false},
       {"all sentinels crashed", &Faults::CrashAllSentinels, 3, true, false},
@@ -44,8 +51,8 @@ const std::vector<Faults::Kind>& Faults::AllKinds() {
       {"operator resets a sentinel", &Faults::ResetSentinel, 3, true, false},
       {"operator monitors anew at epoch 0", &Faults::MonitorAnew, 2, true, false},
       {"operator hands over", &Faults::HandOver, 10, false, true},
+      {"hello forged", &Faults::ForgeHello, 3, true, false},
       {"operator fails over", &Faults::FailOverByHand, 12, false, true},
-      {"operator releases the claim", &Faults::ReleaseClaim, 2, false, true},
   };
   return kinds;
 }
@@ -94,6 +101,9 @@ void Faults::Undo(Duration after, std::function<void()> undo) {
 }
 
 void Faults::End() {
+  for (std::size_t host = 0; host < world_.hosts(); ++host) {
+    if (world_.servers.DeniesKey(host)) Deny(host, ConsulServers::Denial::kNone);
+  }
   if (!cut_.empty()) world_.Mend(std::exchange(cut_, {}));
   world_.HealProcesses();
 }
@@ -158,6 +168,17 @@ bool Faults::CrashBridge() {
   if (!world_.bridge(host).running()) return false;
   world_.bridge(host).Crash();
   Undo(Length(), [this, host] {
+    if (world_.HostIsUp(host)) world_.bridge(host).Start();
+  });
+  return true;
+}
+
+/// Away for less than the TTL.
+bool Faults::UpgradeBridge() {
+  const std::size_t host = LikelyMaster();
+  if (!world_.bridge(host).running()) return false;
+  world_.bridge(host).Crash();
+  Undo(world_.environment.Between(200ms, 5s), [this, host] {
     if (world_.HostIsUp(host)) world_.bridge(host).Start();
   });
   return true;
@@ -412,6 +433,66 @@ bool Faults::ReleaseClaim() {
   return true;
 }
 
+bool Faults::SpoilClaim() {
+  const std::string garbage = "{\"holder\": 6379";
+  invariants_.OnForeignValue(garbage);
+  world_.environment.history.Note([] { return std::string("somebody writes garbage into the claim"); });
+  world_.servers.OverwriteKey(garbage);
+  return true;
+}
+
+/// Of an upgrade that was tried and taken back.
+bool Faults::WriteNewerClaim() {
+  const consul::KvPair before = world_.servers.key();
+  if (before.modify_index == 0 || !invariants_.claim()) return false;
+  const std::string newer = R"({"authority":"quorum","epoch":1,"state":"held","node":"node0","service_id":"x"})";
+  if (before.value == newer) return false;
+  invariants_.OnForeignValue(newer);
+  world_.servers.OverwriteKey(newer);
+  Undo(Length(), [this, value = before.value, newer] {
+    if (world_.servers.key().value == newer) world_.servers.OverwriteKey(value);
+  });
+  return true;
+}
+
+bool Faults::DenyClaim() {
+  const std::size_t host = LikelyMaster();
+  if (world_.servers.DeniesKey(host)) return false;
+  const bool reads = world_.environment.random.Chance(0.5);
+  Deny(host, reads ? ConsulServers::Denial::kAll : ConsulServers::Denial::kWrite);
+  Undo(Length(), [this, host] { Deny(host, ConsulServers::Denial::kNone); });
+  return true;
+}
+
+void Faults::Deny(std::size_t host, ConsulServers::Denial denial) {
+  world_.bridge(host).BeforeDisturbance();
+  world_.servers.Deny(host, denial);
+  world_.agent_of(host).OnKeyChange();
+  world_.environment.history.Note([&] {
+    return "acl: the claim is " +
+           std::string(denial == ConsulServers::Denial::kNone    ? "allowed"
+                       : denial == ConsulServers::Denial::kWrite ? "not to be written"
+                                                                 : "denied") +
+           " on host" + std::to_string(host);
+  });
+}
+
+/// Anybody may PUBLISH on a server's channel; the Sentinels know better.
+bool Faults::ForgeHello() {
+  Random& random = world_.environment.random;
+  redis::SentinelHello hello;
+  hello.sentinel = random.Chance(0.5) ? world_.sentinels.Address(random.Below(world_.sentinels.size()))
+                                      : redis::Endpoint{.host = "10.9.9.9", .port = 26379, .unix_path = {}};
+  hello.current_epoch = hello.view.config_epoch = kForgedEpoch;
+  hello.view.sentinel_id = "forged";
+  hello.view.master_name = SentinelModel::kMasterName;
+  hello.view.master = RedisModel::Address(AnyHost());
+  for (std::size_t host = 0; host < world_.hosts(); ++host) {
+    if (world_.redis.Answers(host)) world_.bridge(host).OnHello(hello);
+  }
+  return true;
+}
+
 std::size_t Faults::Tidy() {
   const auto claim = invariants_.claim();
   const auto holder = invariants_.Holder();
@@ -432,7 +513,9 @@ std::size_t Faults::Tidy() {
   Adopt(master);
   // The holder keeps what it has; one that gave it up, and anybody else, needs the right data set or the operator's
   // word.
-  const bool keeps = holder == master && claim->state == agent::Claim::State::kHeld;
+  const bool taken_as_is = !world_.options.bridge.arbiter.withhold_on_dataset_loss || inherits(master) ||
+                           (claim && claim->run_id == world_.redis.at(master).run_id);
+  const bool keeps = holder == master && claim->state == agent::Claim::State::kHeld && taken_as_is;
   if (claim && !keeps && !inherits(master)) ReleaseClaim();
   return master;
 }

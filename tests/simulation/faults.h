@@ -50,6 +50,7 @@ class Faults {
   bool KillHost();
   bool SuspendHost();
   bool CrashBridge();
+  bool UpgradeBridge();
   bool PauseBridge();
   bool RestartConsulAgent();
   bool LoseConsulLeader();
@@ -71,6 +72,11 @@ class Faults {
   bool HandOver();
   bool FailOverByHand();
   bool ReleaseClaim();
+  bool SpoilClaim();
+  bool WriteNewerClaim();
+  bool DenyClaim();
+  void Deny(std::size_t host, ConsulServers::Denial denial);
+  bool ForgeHello();
   bool CutFor(std::vector<World::Direction> directions);
 
   World& world_;

@@ -57,6 +57,9 @@ void Invariants::Start() {
       if (host == 0 || !world_.options.shared_consul) world_.agent_of(host).OnCatalogChange();
     }
   };
+  for (std::size_t host = 0; host < world_.hosts(); ++host) {
+    world_.bridge(host).on_demote = [this, host](std::size_t upstream) { CheckDemotion(host, upstream); };
+  }
   Audit();
 }
 
@@ -97,7 +100,8 @@ bool Invariants::IsServedReplica(std::size_t host) const {
 bool Invariants::BridgeIsAble(std::size_t host) {
   const ConsulAgent& agent = world_.agent_of(host);
   return world_.bridge(host).running() && world_.bridge(host).group() != nullptr && agent.SeesServers() &&
-         world_.environment.network.Connects(host, agent.place()) && world_.servers.has_leader();
+         world_.environment.network.Connects(host, agent.place()) && world_.servers.has_leader() &&
+         !world_.servers.DeniesKey(host);
 }
 
 /// When a Sentinel last named it or chose it.
@@ -133,11 +137,16 @@ void Invariants::OnKey() {
   const std::optional<Claim> before = std::exchange(claim_, std::nullopt);
   if (pair.modify_index != 0) {
     auto decoded = agent::DecodeClaim(pair.value);
-    if (!decoded) {
-      Break("the claim cannot be read: " + decoded.error());
+    if (!decoded && pair.value != foreign_value_) {
+      Break("the claim cannot be read: " + decoded.error().message);
       return;
     }
-    claim_ = *std::move(decoded);
+    if (!decoded && decoded.error().newer_version) {
+      claim_ = before;  // Nobody may touch it, and what is published stays.
+      world_.environment.history.Note([] { return std::string("claim: of a newer version"); });
+      return;
+    }
+    if (decoded) claim_ = *std::move(decoded);
   }
   world_.environment.history.Note([&] {
     if (!claim_) return std::string("claim: none");
@@ -240,6 +249,12 @@ bool Invariants::MayBeRepushed(std::size_t host) {
   return origin.sent_at <= std::max(bridge.claim_index_since(), bridge.running_since()) + kTelling;
 }
 
+/// All the time since there are two masters.
+bool Invariants::HolderCouldWithdraw() {
+  const auto holder = Holder();
+  return holder && BridgeIsAble(*holder) && able_since_[*holder] + kRecovery < *double_since_;
+}
+
 void Invariants::NoteCatalog() {
   noted_.resize(world_.hosts());
   for (std::size_t host = 0; host < world_.hosts(); ++host) {
@@ -287,7 +302,9 @@ void Invariants::OnCatalog() {
   // Invariant 1.
   if (masters.size() < 2) {
     if (double_since_) {
-      repushed_.push_back(std::chrono::duration_cast<Duration>(now - *std::exchange(double_since_, std::nullopt)));
+      const auto lasted = std::chrono::duration_cast<Duration>(now - *double_since_);
+      (HolderCouldWithdraw() ? repushed_ : repushed_unwatched_).push_back(lasted);
+      double_since_.reset();
     }
     return;
   }
@@ -320,6 +337,20 @@ void Invariants::CheckServed(std::size_t host) {
   if (auto& promoted_at = promoted_[host]; promoted_at != world_.redis.at(host).promoted_at) {
     promoted_at = world_.redis.at(host).promoted_at;
     if (promoted_at) promotion_to_published_.push_back(std::chrono::duration_cast<Duration>(now - *promoted_at));
+  }
+}
+
+/// A bridge makes its own server a replica.
+void Invariants::CheckDemotion(std::size_t host, std::size_t upstream) {
+  if (Holder() == host && claim_->state == Claim::State::kHeld)
+    Break("8: " + HostName(host) + " is demoted and holds the claim");
+  const auto& [epoch, promoted] = *world_.sentinels.promoted().rbegin();
+  const bool right = promoted == host && epoch > world_.sentinels.disputed() && !sentinel_reset_ &&
+                     (!claim_ || claim_->epoch <= epoch);
+  if (right) Break("8: " + HostName(host) + " is demoted and is whom Sentinel promoted last");
+  const auto named = world_.sentinels.named().find(claim_ ? claim_->epoch : 0);
+  if (named == world_.sentinels.named().end() || !named->second.contains(upstream)) {
+    Break("8: " + HostName(host) + " is to follow a server that no Sentinel named");
   }
 }
 
@@ -363,9 +394,7 @@ void Invariants::Audit() {
     if (now - from > patience) Break("2: " + HostName(host) + " is still served as master");
   }
   if (double_since_) {
-    const auto holder = Holder();
-    const bool able = holder && able_since_[*holder] + kRecovery < *double_since_;
-    if (now - *double_since_ > (able ? kWithdrawal : kLongestRepushed)) {
+    if (now - *double_since_ > (HolderCouldWithdraw() ? kWithdrawal : kLongestRepushed)) {
       Break("1: a stale master that its Consul agent pushed back is not withdrawn");
     }
   }

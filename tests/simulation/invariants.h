@@ -20,6 +20,8 @@ class Invariants {
   void Start();
   /// An operator re-monitored the group at config-epoch 0: the claim may follow Sentinel to a lower epoch.
   void OnSentinelReset() { sentinel_reset_ = true; }
+  /// Somebody who is no bridge writes this into the key.
+  void OnForeignValue(const std::string& value) { foreign_value_ = value; }
 
   const std::optional<std::string>& broken() const { return broken_; }
   void Break(const std::string& sentence);
@@ -32,7 +34,10 @@ class Invariants {
   // What was measured.
   const std::vector<Duration>& without_master() const { return without_master_; }
   const std::vector<Duration>& promotion_to_published() const { return promotion_to_published_; }
+  /// Two masters, one of them pushed back by a Consul agent, while the holder's bridge could withdraw it at once.
   const std::vector<Duration>& repushed() const { return repushed_; }
+  /// The same while it could not all the time.
+  const std::vector<Duration>& repushed_unwatched() const { return repushed_unwatched_; }
   std::size_t takeovers() const { return takeovers_; }
 
  private:
@@ -42,8 +47,10 @@ class Invariants {
   void CheckClaimOrder(const agent::Claim& before, const agent::Claim& after);
   void CheckClaimIsTrue(const std::optional<agent::Claim>& before, const agent::Claim& after);
   void CheckServed(std::size_t host);
+  void CheckDemotion(std::size_t host, std::size_t upstream);
   void NoteCatalog();
   bool MayBeRepushed(std::size_t host);
+  bool HolderCouldWithdraw();
   bool BridgeIsAble(std::size_t host);
   TimePoint LastNamed(std::size_t host) const;
   bool MostSentinelsName(std::size_t host) const;
@@ -58,6 +65,7 @@ class Invariants {
   TimePoint holder_since_{};
   TimePoint holder_before_{};  ///< Since when the one before held it.
   bool sentinel_reset_ = false;
+  std::string foreign_value_;
   std::set<std::size_t> served_;
   std::optional<TimePoint> none_since_;
   std::optional<TimePoint> double_since_;
@@ -74,6 +82,7 @@ class Invariants {
   std::vector<Duration> without_master_;
   std::vector<Duration> promotion_to_published_;
   std::vector<Duration> repushed_;
+  std::vector<Duration> repushed_unwatched_;
   std::size_t takeovers_ = 0;
 };
 

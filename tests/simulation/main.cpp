@@ -26,8 +26,14 @@ using rcb::simulation::RunSchedule;
 /// Failing seeds whose history is printed; the others are only named.
 constexpr std::size_t kHistories = 2;
 constexpr std::size_t kNamedSeeds = 20;
-/// Schedules from which the coverage guard is meaningful.
-constexpr std::uint64_t kCoverageFrom = 2000;
+/// Schedules from which the coverage guard fails a run: what is rarest has happened a dozen times by then.
+constexpr std::uint64_t kCoverageFrom = 20000;
+
+/// How long something took, and where to look at it.
+struct Sample {
+  Duration time;
+  std::uint64_t seed;
+};
 
 struct Settings {
   std::uint64_t schedules = 2000;
@@ -45,10 +51,11 @@ struct Totals {
   std::uint64_t events = 0;
   std::map<std::uint64_t, std::string> failed;
   std::map<std::string, std::uint64_t> counts;
-  std::vector<Duration> without_master;
-  std::vector<Duration> promotion_to_published;
-  std::vector<Duration> repushed;
-  std::vector<Duration> converged;
+  std::vector<Sample> without_master;
+  std::vector<Sample> promotion_to_published;
+  std::vector<Sample> repushed;
+  std::vector<Sample> repushed_unwatched;
+  std::vector<Sample> converged;
 
   void Add(std::uint64_t seed, const Outcome& outcome) {
     const std::lock_guard lock(mutex);
@@ -57,15 +64,16 @@ struct Totals {
       failed[seed] = *outcome.broken;
     } else {
       ++passed;
-      converged.push_back(outcome.converged);
+      converged.push_back({outcome.converged, seed});
     }
     for (const auto& [what, count] : outcome.counts) counts[what] += count;
-    const auto append = [](std::vector<Duration>& to, const std::vector<Duration>& from) {
-      to.insert(to.end(), from.begin(), from.end());
+    const auto append = [seed](std::vector<Sample>& to, const std::vector<Duration>& from) {
+      for (const Duration time : from) to.push_back({time, seed});
     };
     append(without_master, outcome.without_master);
     append(promotion_to_published, outcome.promotion_to_published);
     append(repushed, outcome.repushed);
+    append(repushed_unwatched, outcome.repushed_unwatched);
   }
 };
 
@@ -82,6 +90,7 @@ constexpr const char* kMustBeSeen[] = {
     "sentinel aborts a failover",
     "sentinel ends a failover",
     "sentinel converts a returned master",
+    "superseded master demoted",
     "claim follows a reset Sentinel",
     "claim follows most Sentinels to a lower epoch",
     "row: master, claim held",
@@ -103,15 +112,15 @@ void PrintHistory(std::uint64_t seed, const Outcome& outcome) {
   for (const std::string& line : outcome.history) std::printf("%s\n", line.c_str());
 }
 
-void PrintTimes(const char* what, std::vector<Duration> times) {
+void PrintTimes(const char* what, std::vector<Sample> times) {
   if (times.empty()) return;
-  std::sort(times.begin(), times.end());
+  std::sort(times.begin(), times.end(), [](const Sample& a, const Sample& b) { return a.time < b.time; });
   const auto at = [&](double share) {
-    return static_cast<double>(times[static_cast<std::size_t>(share * static_cast<double>(times.size() - 1))].count()) /
-           1000.0;
+    const Sample& sample = times[static_cast<std::size_t>(share * static_cast<double>(times.size() - 1))];
+    return static_cast<double>(sample.time.count()) / 1000.0;
   };
-  std::printf("%-52s %8zu times, median %.1f ms, 99 %% %.0f ms, worst %.0f ms\n", what, times.size(), at(0.5), at(0.99),
-              at(1.0));
+  std::printf("%-52s %8zu times, median %.1f ms, 99 %% %.0f ms, worst %.0f ms (seed %llu)\n", what, times.size(),
+              at(0.5), at(0.99), at(1.0), static_cast<unsigned long long>(times.back().seed));
 }
 
 /// What was not exercised.
@@ -164,6 +173,7 @@ int RunMany(const Settings& settings) {
     PrintTimes("without a master", totals.without_master);
     PrintTimes("from a server's promotion to its publication", totals.promotion_to_published);
     PrintTimes("two masters, one pushed back by a Consul agent", totals.repushed);
+    PrintTimes("the same, the holder's bridge gone or cut off", totals.repushed_unwatched);
     PrintTimes("from the end of all faults to the right master", totals.converged);
     std::printf("%llu schedules, %llu events, %.1f s, %.0f schedules/s\n", static_cast<unsigned long long>(ran),
                 static_cast<unsigned long long>(totals.events), seconds, static_cast<double>(ran) / seconds);

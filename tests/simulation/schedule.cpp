@@ -23,6 +23,8 @@ constexpr Duration kUndecided = 240s;
 constexpr Duration kQuiet = 25s;
 /// An operator looks after servers that Sentinel left behind.
 constexpr Duration kOperator = 60s;
+/// He looks sooner after a holder of whom no Sentinel knows.
+constexpr Duration kOperatorLooks = 30s;
 constexpr Duration kStep = 1s;
 
 World::Options Draw(std::uint64_t seed) {
@@ -40,6 +42,8 @@ World::Options Draw(std::uint64_t seed) {
     options.bridge.arbiter.authority = with_sentinels ? Authority::kSentinel : Authority::kReplication;
   options.bridge.knows_sentinels = with_sentinels && random.Chance(0.6);
   options.bridge.arbiter.sentinels_configured = options.bridge.knows_sentinels;
+  options.bridge.arbiter.demote_superseded = with_sentinels && random.Chance(0.3);
+  options.bridge.arbiter.withhold_on_dataset_loss = !with_sentinels && random.Chance(0.3);
   return options;
 }
 
@@ -69,6 +73,7 @@ class Schedule {
     outcome.without_master = invariants_.without_master();
     outcome.promotion_to_published = invariants_.promotion_to_published();
     outcome.repushed = invariants_.repushed();
+    outcome.repushed_unwatched = invariants_.repushed_unwatched();
     outcome.converged = converged_;
     return outcome;
   }
@@ -81,7 +86,9 @@ class Schedule {
            std::to_string(options.sentinels.down_after.count() / 1000) + " ms, " +
            (options.bridge.knows_sentinels ? "configured" : "not configured") + "), " +
            (options.shared_consul ? "one Consul agent" : "a Consul agent on each host") + ", authority " +
-           (options.bridge.arbiter.authority ? std::string(ToString(*options.bridge.arbiter.authority)) : "auto");
+           (options.bridge.arbiter.authority ? std::string(ToString(*options.bridge.arbiter.authority)) : "auto") +
+           (options.bridge.arbiter.demote_superseded ? ", demotes" : "") +
+           (options.bridge.arbiter.withhold_on_dataset_loss ? ", withholds a lost data set" : "");
   }
 
   void RunFor(Duration duration) {
@@ -136,6 +143,7 @@ class Schedule {
         world_.environment.history.Count("sentinels never agree");
         return;
       }
+      if (world_.sentinels.size() > 0 && now - decided > kOperatorLooks) AdoptUnknownHolder(*truth);
       if (invariants_.ServedMasters() == std::set{*truth}) {
         if (!published) converged_ = std::chrono::duration_cast<Duration>(now - decided);
         published = true;
@@ -156,6 +164,18 @@ class Schedule {
     if (invariants_.broken() || Truth() != truth) return;
     if (world_.servers.catalog_index() != catalog) Fail("5: the catalog was written in a steady group");
     if (world_.servers.key_index() != key) Fail("5: the claim was written in a steady group");
+  }
+
+  /// A holder that no Sentinel watches hears no hello after a restart of its bridge, and then cannot be told from one
+  /// whose Sentinels are all lost.
+  void AdoptUnknownHolder(std::size_t master) {
+    const auto holder = invariants_.Holder();
+    if (!holder || holder == master || !world_.redis.IsMaster(*holder)) return;
+    for (std::size_t s = 0; s < world_.sentinels.size(); ++s) {
+      if (world_.sentinels.Knows(s, *holder)) return;
+    }
+    world_.environment.history.Count("operator adopts a holder that no Sentinel knows");
+    faults_.Adopt(master);
   }
 
   void Tidy() {

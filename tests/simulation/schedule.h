@@ -19,6 +19,7 @@ struct Outcome {
   std::vector<Duration> without_master;
   std::vector<Duration> promotion_to_published;
   std::vector<Duration> repushed;
+  std::vector<Duration> repushed_unwatched;
   Duration converged{};  ///< From the end of the faults to the right master.
 };
 

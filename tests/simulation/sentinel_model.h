@@ -53,6 +53,8 @@ class SentinelModel {
   redis::Endpoint Address(std::size_t sentinel) const;
   static std::string Name(std::size_t sentinel);
   std::size_t MasterOf(std::size_t sentinel) const;
+  /// It watches this server as the master or as a replica of it.
+  bool Knows(std::size_t sentinel, std::size_t server) const { return sentinels_[sentinel].instances[server].known; }
   std::uint64_t EpochOf(std::size_t sentinel) const { return sentinels_[sentinel].config_epoch; }
   /// Whom a failover under way is to promote.
   std::optional<std::size_t> ChosenBy(std::size_t sentinel) const {

@@ -74,7 +74,9 @@ struct Bench {
 
   void IsServed() { arbiter.OnCatalog({{.node = "n1", .service_id = "redis-h-7001", .served_as_master = true}}); }
 
-  void Claimed(const Claim& claim) { arbiter.OnClaim({.claim = claim, .index = ++index, .unreadable = {}}, now); }
+  void Claimed(const Claim& claim) {
+    arbiter.OnClaim({.claim = claim, .index = ++index, .unreadable = {}, .garbage = {}}, now);
+  }
   void NoClaim() { arbiter.OnClaim({}, now); }
 
   TimePoint now{1h};
@@ -750,18 +752,86 @@ TEST_CASE("Arbiter: auto finds the authority out") {
   }
 }
 
-TEST_CASE("Arbiter: a claim that cannot be understood is left alone") {
+TEST_CASE("Arbiter: an instance is named by whatever address comes with its run id") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  bench.NoClaim();
+  bench.Decide();  // Its run id is known from here on.
+  const redis::Endpoint announced{.host = "redis-1.example", .port = 16379, .unix_path = {}};
+  const auto elects = [&] { bench.arbiter.OnElection("s1", redis::Election{"s1", "mymaster", announced, 5}); };
+  elects();
+  CheckWithheld(bench.Decide(), "no Sentinel confirms it");
+  bench.arbiter.OnSentinelInstances({{announced, "run-1"}, {At(kOtherPort), "run-2"}});
+  REQUIRE(bench.Decide().take);
+  CHECK(bench.Decide().take->epoch == 5);
+  SUBCASE("also after a restart, before Sentinel has heard of it") {
+    bench.state.server.run_id = "run-9";
+    bench.Decide();
+    bench.arbiter.OnSentinelInstances({{announced, "run-1"}});
+    CHECK(bench.Decide().take);
+    bench.arbiter.OnSentinelInstances({{announced, "run-9"}});
+    CHECK(bench.Decide().take);
+  }
+  SUBCASE("not when another server has the address") {
+    bench.arbiter.OnSentinelInstances({{announced, "run-7"}});
+    CheckWithheld(bench.Decide(), "no Sentinel confirms it");
+  }
+}
+
+TEST_CASE("Arbiter: the same process on a renamed Consul node holds its claim, and writes the new name into it") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  bench.SentinelNames(kPort, 5);
+  Claim claim = Bench::ClaimOf(kPort, 5);
+  claim.node = "old-name";
+  SUBCASE("the same process") {
+    bench.Claimed(claim);
+    const Verdict verdict = bench.Decide();
+    CheckPublished(verdict, Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+    REQUIRE(verdict.rewrite);
+    CHECK(verdict.rewrite->node == "n1");
+  }
+  SUBCASE("another one of the same service ID is somebody else") {
+    claim.run_id = "run-8";
+    bench.Claimed(claim);
+    CheckWithheld(bench.Decide(), "superseded");
+  }
+}
+
+TEST_CASE("Arbiter: garbage in the key counts as no claim") {
+  SUBCASE("Sentinel's master writes over it") {
+    Bench bench = WithSentinels();
+    bench.Says(Role::kMaster);
+    bench.SentinelNames(kPort, 5);
+    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = {}, .garbage = "it is not JSON"}, bench.now);
+    CHECK(bench.Decide().take);
+  }
+  SUBCASE("without Sentinel the former holder has the first word") {
+    Bench bench = WithReplication();
+    bench.Says(Role::kMaster);
+    Claim claim = Bench::ClaimOf(kOtherPort, 5);
+    claim.authority = Authority::kReplication;
+    bench.Claimed(claim);
+    bench.Decide();
+    bench.arbiter.OnClaim({.claim = {}, .index = 40, .unreadable = {}, .garbage = "it is not JSON"}, bench.now);
+    CheckWithheld(bench.Decide(), "may write it again");
+    bench.now += 10s;
+    CHECK(bench.Decide().take);
+  }
+}
+
+TEST_CASE("Arbiter: a claim of a newer version is left alone") {
   Bench bench = WithSentinels();
   bench.Says(Role::kMaster);
   bench.SentinelNames(kPort, 5);
   SUBCASE("nobody is published anew") {
-    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "it is not a JSON object"}, bench.now);
-    CheckWithheld(bench.Decide(), "not a JSON object");
+    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "its state is unknown", .garbage = {}}, bench.now);
+    CheckWithheld(bench.Decide(), "its state is unknown");
   }
   SUBCASE("who is published stays") {
     bench.Claimed(Bench::ClaimOf(kPort, 5));
     bench.Decide();
-    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "it is not a JSON object"}, bench.now);
+    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "its state is unknown", .garbage = {}}, bench.now);
     CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
   }
 }

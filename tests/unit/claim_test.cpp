@@ -27,8 +27,7 @@ TEST_CASE("Claim: what is no claim is refused with a reason") {
       "hello",
       "[]",
       "{}",
-      R"({"authority":"paxos","epoch":1,"state":"held","node":"n","service_id":"s"})",
-      R"({"authority":"sentinel","epoch":1,"state":"asleep","node":"n","service_id":"s"})",
+      R"({"epoch":1,"state":"held","node":"n","service_id":"s"})",
       R"({"authority":"sentinel","epoch":-1,"state":"held","node":"n","service_id":"s"})",
       R"({"authority":"sentinel","epoch":"1","state":"held","node":"n","service_id":"s"})",
       R"({"authority":"sentinel","epoch":1,"state":"held","node":"n"})",
@@ -38,7 +37,15 @@ TEST_CASE("Claim: what is no claim is refused with a reason") {
     CAPTURE(text);
     const auto claim = DecodeClaim(text);
     REQUIRE_FALSE(claim);
-    CHECK_FALSE(claim.error().empty());
+    CHECK_FALSE(claim.error().message.empty());
+    CHECK_FALSE(claim.error().newer_version);
+  }
+  for (const char* text : {R"({"authority":"cluster","epoch":1,"state":"held","node":"n","service_id":"s"})",
+                           R"({"authority":"sentinel","epoch":1,"state":"lent","node":"n","service_id":"s"})"}) {
+    CAPTURE(text);
+    const auto claim = DecodeClaim(text);
+    REQUIRE_FALSE(claim);
+    CHECK(claim.error().newer_version);
   }
   CHECK_FALSE(DecodeClaim(std::string(100000, ' ')));
   CHECK_FALSE(DecodeClaim(std::string(10000, '[')));

@@ -51,12 +51,12 @@ struct Bench {
     publisher.OnVerdict(0, verdict, facts);
   }
 
-  void Claimed(std::uint64_t index) {
+  void Claimed(std::uint64_t index, const std::string& holder = "redis-h-7001") {
     Claim claim;
     claim.epoch = 5;
     claim.node = "n1";
-    claim.service_id = "redis-h-7001";
-    publisher.OnClaim({.claim = claim, .index = index, .unreadable = {}}, now);
+    claim.service_id = holder;
+    publisher.OnClaim({.claim = claim, .index = index, .unreadable = {}, .garbage = {}}, now);
   }
 
   /// The one call that is due; answers it with `result`.
@@ -79,7 +79,7 @@ struct Bench {
     Expect<Publisher::UpdateTtl>();
     ExpectNothing();
     publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing")});
-    Claimed(8);
+    Claimed(8, "redis-h-7002");
   }
 
   /// Brings it to rest as a published master that holds the claim at index 9.
@@ -312,6 +312,38 @@ TEST_CASE("Publisher: the holder withdraws a foreign master that is served") {
   }
 }
 
+TEST_CASE("Publisher: whoever is alive withdraws a stale master that the holder leaves in the catalog") {
+  Bench bench;
+  bench.BecomeReplica();
+  bench.now += 1s;
+  const auto own = Entry("redis-h-7001", "replica", "passing");
+  bench.publisher.OnCatalog(
+      {own, Entry("redis-h-7002", "master", "passing"), Entry("redis-h-7003", "master", "passing")});
+  bench.ExpectNothing();
+  bench.now += 999ms;
+  bench.ExpectNothing();
+  bench.now += 1ms;
+  SUBCASE("after a while") {
+    const auto transaction = bench.Expect<Publisher::Transaction>();
+    REQUIRE(transaction.operations.size() == 3);
+    CHECK(std::get<consul::TxnKvCheckIndex>(transaction.operations[0]).index == 8);
+    CHECK(std::get<consul::TxnServiceSet>(transaction.operations[1]).entry.id == "redis-h-7003");
+  }
+  SUBCASE("one that was refused is not repeated at once") {
+    bench.Expect<Publisher::Transaction>(consul::Fail(consul::ErrorKind::kConflict, "rolled back"));
+    bench.now += 900ms;
+    bench.ExpectNothing();
+  }
+  SUBCASE("not when the claim has moved: the surplus one may be its holder") {
+    bench.Claimed(9, "redis-h-7003");
+    bench.ExpectNothing();
+  }
+  SUBCASE("not when the holder did it") {
+    bench.publisher.OnCatalog({own, Entry("redis-h-7002", "master", "passing")});
+    bench.ExpectNothing();
+  }
+}
+
 TEST_CASE("Publisher: an old reading of the catalog does not undo what a transaction said") {
   Bench bench;
   bench.BecomeReplica();
@@ -353,7 +385,7 @@ TEST_CASE("Publisher: without a takeover only the claim's holder is published") 
   Claim other;
   other.node = "n1";
   other.service_id = "redis-h-7002";
-  bench.publisher.OnClaim({.claim = other, .index = 12, .unreadable = {}}, bench.now);
+  bench.publisher.OnClaim({.claim = other, .index = 12, .unreadable = {}, .garbage = {}}, bench.now);
   bench.now += 1s;
   bench.Wants(kMaster);
   bench.ExpectNothing();

@@ -31,6 +31,7 @@ struct Watcher {
                       elections_before_view.push_back(elections.size());
                       views.push_back(view);
                     },
+                .on_replicas = [this](const std::vector<SentinelInstance>& told) { replicas = told; },
                 .on_election = [this](const std::optional<Election>& election) { elections.push_back(election); },
                 .on_event = [this](const SentinelEvent& event) { events.push_back(event); },
                 .on_peers = [this](const std::vector<Endpoint>& endpoints) { peers = endpoints; },
@@ -42,6 +43,7 @@ struct Watcher {
   std::vector<std::size_t> elections_before_view;  ///< For each view: how many elections had been heard.
   std::vector<std::optional<Election>> elections;
   std::vector<SentinelEvent> events;
+  std::vector<SentinelInstance> replicas;
   std::vector<Endpoint> peers;
   std::vector<Error> losses;
   SentinelClient client;

@@ -119,5 +119,16 @@ TEST_CASE("Groups and peers are listed in order, those without name or address l
   CHECK(ParseSentinelPeers(list) == std::vector<Endpoint>{{"10.0.0.1", 26379, ""}, {"10.0.0.2", 26380, ""}});
 }
 
+TEST_CASE("Replicas are told with the run id by which a server knows itself") {
+  Reply list;
+  list.type = Reply::Type::kArray;
+  list.elements = {Array({"ip", "redis-1.example", "port", "6379", "runid", "aaaa"}),
+                   Array({"ip", "10.0.0.2", "port", "6379", "runid", ""}), Array({"ip", "10.0.0.3"}), Text("stray")};
+  const auto replicas = ParseSentinelReplicas(list);
+  REQUIRE(replicas.size() == 1);
+  CHECK(replicas[0].address == Endpoint{"redis-1.example", 6379, ""});
+  CHECK(replicas[0].run_id == "aaaa");
+}
+
 }  // namespace
 }  // namespace rcb::redis
