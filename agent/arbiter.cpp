@@ -20,9 +20,13 @@ constexpr milliseconds kMostLease{10000};
 constexpr milliseconds kReclaimWait{10000};
 /// Addresses learned for one instance: one for each network that Sentinels see it from.
 constexpr std::size_t kMaxAliases = 16;
+/// How long a server that became master is not demoted: news of a promotion travel with hellos, every 2 s.
+constexpr milliseconds kNewMaster{5000};
 /// How long a majority of Sentinels at a lower epoch than the claim's is taken for one that has not heard yet: hellos
 /// bring the news every 2 s, and the catalog may have been read before the claim.
 constexpr milliseconds kResetWait{10000};
+
+constexpr char kFenced[] = "says master, but is cut off from Consul's servers and from most Sentinels: fenced";
 
 Verdict Say(Tag tag, CheckStatus status, std::string reason) {
   Verdict verdict;
@@ -47,13 +51,19 @@ Arbiter::Arbiter(const Options& options, std::vector<Identity> instances)
     : options_(options),
       instances_(std::move(instances)),
       states_(instances_.size()),
+      upstreams_(instances_.size()),
       aliases_(instances_.size()),
       published_(instances_.size()),
       sentinel_heard_(options.sentinels_configured),
       named_at_(instances_.size()),
-      outvoted_since_(instances_.size()) {}
+      outvoted_since_(instances_.size()),
+      confirmed_(instances_.size()) {}
 
 void Arbiter::OnInstance(std::size_t instance, const redis::InstanceState& state) { states_[instance] = state; }
+
+void Arbiter::OnUpstream(std::size_t instance, const redis::UpstreamState& upstream, bool behind) {
+  upstreams_[instance] = {upstream, behind};
+}
 
 void Arbiter::OnSentinelView(const redis::SentinelView& view, TimePoint now) {
   views_[view.sentinel_id] = {view, now};
@@ -144,6 +154,7 @@ std::vector<Verdict> Arbiter::Decide(TimePoint now) {
   verdicts.reserve(instances_.size());
   for (std::size_t i = 0; i < instances_.size(); ++i) {
     const SentinelWord word = AskSentinels(i, now);
+    confirmed_[i] = std::max(confirmed_[i], word.confirmed);
     if (word.majority_names_it) named_at_[i] = std::max(named_at_[i], word.named_at);
     if (!word.majority_names || !HoldsClaim(i)) {
       outvoted_since_[i].reset();
@@ -267,6 +278,7 @@ Verdict Arbiter::Unchanged(std::size_t instance) const {
 Verdict Arbiter::JudgeReplica(std::size_t instance, TimePoint now) const {
   const redis::InstanceState& state = states_[instance];
   const redis::ReplicationInfo& info = *state.info;
+  const Upstream& chain = upstreams_[instance];
   const std::string upstream = info.master.ToString();
   Verdict verdict;
   if (!info.announced) {
@@ -282,6 +294,16 @@ Verdict Arbiter::JudgeReplica(std::size_t instance, TimePoint now) const {
     const bool for_long = down_for >= options_.link_down_bound;
     verdict = Say(Tag::kReplica, for_long ? CheckStatus::kCritical : CheckStatus::kWarning,
                   "replica, link to " + upstream + (for_long ? " is down for too long" : " is down"));
+  } else if (chain.state.cut_at) {
+    const bool for_long = now - chain.state.cut_since >= options_.link_down_bound;
+    verdict = Say(Tag::kReplica, for_long ? CheckStatus::kCritical : CheckStatus::kWarning,
+                  "replica of " + upstream + ", but " + chain.state.cut_at->ToString() + " above it has lost its link" +
+                      (for_long ? " for too long" : ""));
+  } else if (chain.behind) {
+    verdict = Say(Tag::kReplica, CheckStatus::kWarning, "replica of " + upstream + ", too far behind the master");
+  } else if (!info.read_only) {
+    verdict = Say(Tag::kReplica, CheckStatus::kWarning,
+                  "replica of " + upstream + ", in sync, but it takes writes of its own (replica-read-only no)");
   } else {
     verdict = Say(Tag::kReplica, CheckStatus::kPassing, "replica of " + upstream + ", in sync");
   }
@@ -297,8 +319,17 @@ Verdict Arbiter::JudgeMaster(std::size_t instance, TimePoint now) const {
   if (!authority_ || !claim_) return {};  // Nobody was asked yet: what stands in Consul stays.
   if (!claim_->unreadable.empty()) {
     const auto& before = published_[instance];
-    if (before && before->tag == Tag::kMaster && last_claim_ && IsHolder(*last_claim_, instance))
-      return Unchanged(instance);
+    const bool held = before && before->tag == Tag::kMaster && last_claim_ && IsHolder(*last_claim_, instance);
+    const SentinelWord word = AskSentinels(instance, now);
+    const bool superseded = *authority_ == Authority::kSentinel && word.best && !word.best_names_it && held &&
+                            Outranks(Authority::kSentinel, word.best->config_epoch, *last_claim_);
+    // It fences itself meanwhile, and comes back from that; from anything else it would be published anew.
+    const bool stays = held && (before->status != CheckStatus::kCritical || before->reason == kFenced);
+    if (stays && !superseded) {
+      Verdict verdict = Held(instance, *last_claim_, now);
+      verdict.rewrite.reset();
+      return verdict;
+    }
     return Withhold("says master, but the claim in Consul KV cannot be understood: " + claim_->unreadable);
   }
   return *authority_ == Authority::kSentinel ? JudgeMasterBySentinel(instance, now)
@@ -339,7 +370,7 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
         (Outranks(Authority::kSentinel, *word.confirmed, *claim) || claim->state == Claim::State::kYielded)) {
       return Take(instance, *word.confirmed, Authority::kSentinel);
     }
-    return Held(instance, now);
+    return Held(instance, *claim, now);
   }
   if (!word.confirmed) {
     if (claim) return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
@@ -352,6 +383,7 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
                     (word.majority_names_it && now - claim_since_ >= kResetWait && !HolderIsServedAsMaster());
   if (!wins) return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
   if (word.electing) return Withhold("says master, but Sentinel is choosing its successor");
+  if (LeaseExpired(instance, now)) return Withhold(kFenced);  // It may be published, and its claim have vanished.
   return Take(instance, *word.confirmed, Authority::kSentinel);
 }
 
@@ -372,7 +404,7 @@ Verdict Arbiter::JudgeMasterByReplication(std::size_t instance, TimePoint now) c
     }
     if (unrelated) return JudgeUnrelatedDataSet(*claim);
     if (claim->state == Claim::State::kYielded) return Take(instance, claim->epoch + 1, Authority::kReplication);
-    return Held(instance, now);
+    return Held(instance, *claim, now);
   }
   const bool yielded = claim->state == Claim::State::kYielded;
   const auto successor = redis::ParseEndpoint(claim->follows, 0);
@@ -421,7 +453,11 @@ void Arbiter::FenceRedis(std::size_t instance, TimePoint now, Verdict& verdict) 
     return;
   }
   if (claim.authority != Authority::kSentinel || claim.state != Claim::State::kHeld || verdict.take) return;
-  if (word.confirmed && confirmed >= claim.epoch) return;  // It might be the right one.
+  // It might be the right one, whoever says otherwise now: a Sentinel that was away, and a claim that could not be
+  // taken.
+  if (confirmed_[instance] && *confirmed_[instance] >= claim.epoch) return;
+  // So it might while it is new: Sentinel's word, and the claim with it, may be of the time before its promotion.
+  if (now - state.role_since < kNewMaster) return;
   if (word.best && !word.best_names_it && !word.best_disputed && word.best->config_epoch == claim.epoch) {
     verdict.demote_to = word.best->master;
   }
@@ -441,11 +477,9 @@ Verdict Arbiter::Down(std::size_t instance, std::string reason) const {
   return Say(tag, CheckStatus::kCritical, std::move(reason));
 }
 
-Verdict Arbiter::Held(std::size_t instance, TimePoint now) const {
-  const Claim& claim = *claim_->claim;
+Verdict Arbiter::Held(std::size_t instance, const Claim& claim, TimePoint now) const {
   if (LeaseExpired(instance, now)) {
-    return Say(Tag::kMaster, CheckStatus::kCritical,
-               "says master, but is cut off from Consul's servers and from most Sentinels: fenced");
+    return Say(Tag::kMaster, CheckStatus::kCritical, kFenced);
   }
   Verdict verdict = Say(Tag::kMaster, CheckStatus::kPassing,
                         "master" + AtEpoch(claim.epoch) + ", confirmed by " + std::string(ToString(claim.authority)));

@@ -12,6 +12,7 @@
 #include "redis/instance_monitor.h"
 #include "redis/sentinel_election.h"
 #include "redis/sentinel_view.h"
+#include "redis/upstream_client.h"
 
 namespace rcb::agent {
 
@@ -92,6 +93,8 @@ class Arbiter {
   Arbiter(const Options& options, std::vector<Identity> instances);
 
   void OnInstance(std::size_t instance, const redis::InstanceState& state);
+  /// What the upstreams of a replica tell, and whether it is `behind` the master by more than it may be.
+  void OnUpstream(std::size_t instance, const redis::UpstreamState& upstream, bool behind);
   /// Somebody said hello. That is a reason not to settle for authority replication, and no more.
   void OnHello() { hello_heard_ = true; }
   void OnSentinelView(const redis::SentinelView& view, TimePoint now);
@@ -117,6 +120,10 @@ class Arbiter {
   struct TimedView {
     redis::SentinelView view;
     TimePoint at;
+  };
+  struct Upstream {
+    redis::UpstreamState state;
+    bool behind = false;
   };
   /// An address that Sentinel has for an instance.
   struct Alias {
@@ -148,7 +155,7 @@ class Arbiter {
   Verdict JudgeUnrelatedDataSet(const Claim& claim) const;
   void FenceRedis(std::size_t instance, TimePoint now, Verdict& verdict) const;
   Verdict Down(std::size_t instance, std::string reason) const;
-  Verdict Held(std::size_t instance, TimePoint now) const;
+  Verdict Held(std::size_t instance, const Claim& claim, TimePoint now) const;
   bool LeaseExpired(std::size_t instance, TimePoint now) const;
   Verdict Take(std::size_t instance, std::uint64_t epoch, Authority authority) const;
   Claim ClaimFor(std::size_t instance, std::uint64_t epoch, Authority authority) const;
@@ -160,6 +167,7 @@ class Arbiter {
   Options options_;
   std::vector<Identity> instances_;
   std::vector<redis::InstanceState> states_;
+  std::vector<Upstream> upstreams_;                    ///< By instance; of replicas.
   std::vector<std::vector<Alias>> aliases_;            ///< By instance.
   std::vector<std::optional<Publication>> published_;  ///< Last verdicts: for what "unchanged" means.
   std::map<std::string, TimedView> views_;             ///< By Sentinel.
@@ -175,6 +183,7 @@ class Arbiter {
   TimePoint claim_lost_at_{};        ///< When the claim was first read as absent.
   std::vector<TimePoint> named_at_;  ///< When a majority of Sentinels last named the instance.
   std::vector<std::optional<TimePoint>> outvoted_since_;  ///< Since when a majority names another than this holder.
+  std::vector<std::optional<std::uint64_t>> confirmed_;   ///< The highest epoch at which an instance was confirmed.
   std::optional<std::vector<CatalogFact>> catalog_;
   std::optional<Authority> authority_;
 };

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -18,6 +19,7 @@ using Json = nlohmann::ordered_json;
 using Status = tl::expected<void, std::string>;
 using std::chrono::milliseconds;
 
+constexpr std::uint64_t kMaxLagBytes = std::uint64_t{1} << 50;  // Beyond any backlog.
 constexpr std::size_t kMaxFileBytes = std::size_t{1024} * 1024;
 
 tl::unexpected<std::string> Error(std::string text) { return tl::unexpected<std::string>(std::move(text)); }
@@ -38,27 +40,26 @@ tl::expected<std::string, std::string> ReadFile(const std::string& path) {
   return text;
 }
 
-/// The first line of a file that holds a password or token.
-tl::expected<std::string, std::string> ReadSecret(const std::string& path) {
-  auto text = ReadFile(path);
-  if (!text) return text;
-  std::string line = text->substr(0, text->find_first_of("\r\n"));
-  if (line.empty()) return Error(path + " holds no secret: its first line is empty");
-  return line;
-}
-
 Status SetText(std::string& target, const Json& value) {
   if (!value.is_string()) return Error("expected a string");
   target = value.get<std::string>();
   return {};
 }
 
-Status SetSecret(std::string& target, const Json& value) {
+/// A file. One without a slash is a credential of the systemd unit, where there are any.
+Status SetFile(const Config& config, std::string& target, const Json& value) {
+  if (auto status = SetText(target, value); !status) return status;
+  const bool is_name = !target.empty() && target.find('/') == std::string::npos;
+  if (is_name && !config.credentials_directory.empty()) target = config.credentials_directory + "/" + target;
+  return {};
+}
+
+Status SetSecret(const Config& config, Secret& target, const Json& value) {
   std::string path;
-  if (auto status = SetText(path, value); !status) return status;
-  auto secret = ReadSecret(path);
+  if (auto status = SetFile(config, path, value); !status) return status;
+  auto secret = Secret::FromFile(path);
   if (!secret) return Error(secret.error());
-  target = *secret;
+  target = *std::move(secret);
   return {};
 }
 
@@ -90,6 +91,21 @@ Status SetEndpoints(std::vector<redis::Endpoint>& target, const Json& value, std
     endpoints.push_back(*endpoint);
   }
   target = std::move(endpoints);
+  return {};
+}
+
+Status SetListen(std::optional<redis::Endpoint>& target, const Json& value) {
+  std::string text;
+  if (auto status = SetText(text, value); !status) return status;
+  if (text == "off") {
+    target.reset();
+    return {};
+  }
+  const auto endpoint = redis::ParseEndpoint(text, 0);
+  if (!endpoint || endpoint->is_unix() || endpoint->port == 0) {
+    return Error("\"" + text.substr(0, 80) + "\" is no place to listen at: expected ADDRESS:PORT or off");
+  }
+  target = *endpoint;
   return {};
 }
 
@@ -182,12 +198,27 @@ const Key kKeys[] = {
        if (c.redis.empty()) return Error("at least one server is needed");
        return {};
      }},
-    {"redis_user", "", [](Config& c, const Json& v) { return SetText(c.redis_credentials.user, v); }},
-    {"redis_password_file", "", [](Config& c, const Json& v) { return SetSecret(c.redis_credentials.password, v); }},
+    {"redis_user", "", [](Config& c, const Json& v) { return SetText(c.redis_user, v); }},
+    {"redis_password_file", "", [](Config& c, const Json& v) { return SetSecret(c, c.redis_password, v); }},
+    {"redis_tls", "", [](Config& c, const Json& v) { return SetBool(c.redis_tls.enabled, v); }},
+    {"redis_ca_file", "", [](Config& c, const Json& v) { return SetFile(c, c.redis_tls.options.ca_file, v); }},
+    {"redis_client_cert", "", [](Config& c, const Json& v) { return SetFile(c, c.redis_tls.options.client_cert, v); }},
+    {"redis_client_key", "", [](Config& c, const Json& v) { return SetFile(c, c.redis_tls.options.client_key, v); }},
+    {"redis_tls_server_name", "", [](Config& c, const Json& v) { return SetText(c.redis_tls.options.server_name, v); }},
+    {"redis_tls_verify", "", [](Config& c, const Json& v) { return SetBool(c.redis_tls.options.verify, v); }},
     {"sentinels", "", [](Config& c, const Json& v) { return SetEndpoints(c.sentinels, v, 26379); }},
-    {"sentinel_user", "", [](Config& c, const Json& v) { return SetText(c.sentinel_credentials.user, v); }},
-    {"sentinel_password_file", "",
-     [](Config& c, const Json& v) { return SetSecret(c.sentinel_credentials.password, v); }},
+    {"sentinel_user", "", [](Config& c, const Json& v) { return SetText(c.sentinel_user, v); }},
+    {"sentinel_password_file", "", [](Config& c, const Json& v) { return SetSecret(c, c.sentinel_password, v); }},
+    // What is not given of these is as for Redis.
+    {"sentinel_tls", "", [](Config& c, const Json& v) { return SetBool(c.sentinel_tls.enabled, v); }},
+    {"sentinel_ca_file", "", [](Config& c, const Json& v) { return SetFile(c, c.sentinel_tls.options.ca_file, v); }},
+    {"sentinel_client_cert", "",
+     [](Config& c, const Json& v) { return SetFile(c, c.sentinel_tls.options.client_cert, v); }},
+    {"sentinel_client_key", "",
+     [](Config& c, const Json& v) { return SetFile(c, c.sentinel_tls.options.client_key, v); }},
+    {"sentinel_tls_server_name", "",
+     [](Config& c, const Json& v) { return SetText(c.sentinel_tls.options.server_name, v); }},
+    {"sentinel_tls_verify", "", [](Config& c, const Json& v) { return SetBool(c.sentinel_tls.options.verify, v); }},
     {"master_name", "", [](Config& c, const Json& v) { return SetText(c.master_name, v); }},
     {"authority", "", [](Config& c, const Json& v) { return SetAuthority(c.authority, v); }},
     {"service", "", [](Config& c, const Json& v) { return SetLabel(c.service, v); }},
@@ -198,7 +229,8 @@ const Key kKeys[] = {
        if (auto status = SetTexts(c.tags, v); !status) return status;
        for (const std::string& tag : c.tags) {
          if (!IsLabel(tag)) return Error("tag \"" + tag + "\" is no DNS label: letters, digits and '-', at most 63");
-         if (tag == "master" || tag == "replica") return Error("tag \"" + tag + "\" is the agent's own");
+         if (tag == "master" || tag == "replica" || tag == "no-failover")
+           return Error("tag \"" + tag + "\" is the agent's own");
        }
        return {};
      }},
@@ -222,16 +254,17 @@ const Key kKeys[] = {
        return {};
      }},
     {"consul_token_file", "CONSUL_HTTP_TOKEN_FILE",
-     [](Config& c, const Json& v) { return SetSecret(c.consul.token, v); }},
-    {"consul_ca_file", "CONSUL_CACERT", [](Config& c, const Json& v) { return SetText(c.consul.ca_file, v); }},
+     [](Config& c, const Json& v) { return SetSecret(c, c.consul_token, v); }},
+    {"consul_ca_file", "CONSUL_CACERT", [](Config& c, const Json& v) { return SetFile(c, c.consul.ca_file, v); }},
     {"consul_client_cert", "CONSUL_CLIENT_CERT",
-     [](Config& c, const Json& v) { return SetText(c.consul.client_cert, v); }},
+     [](Config& c, const Json& v) { return SetFile(c, c.consul.client_cert, v); }},
     {"consul_client_key", "CONSUL_CLIENT_KEY",
-     [](Config& c, const Json& v) { return SetText(c.consul.client_key, v); }},
+     [](Config& c, const Json& v) { return SetFile(c, c.consul.client_key, v); }},
     {"consul_tls_server_name", "CONSUL_TLS_SERVER_NAME",
      [](Config& c, const Json& v) { return SetText(c.consul.tls_server_name, v); }},
     {"consul_verify", "CONSUL_HTTP_SSL_VERIFY", [](Config& c, const Json& v) { return SetBool(c.consul.verify, v); }},
     {"consul_namespace", "CONSUL_NAMESPACE", [](Config& c, const Json& v) { return SetText(c.consul.name_space, v); }},
+    {"consul_partition", "CONSUL_PARTITION", [](Config& c, const Json& v) { return SetText(c.consul.partition, v); }},
     // A poll below 10 ms is load, one above 5 s is no watch.
     {"poll_interval", "",
      [](Config& c, const Json& v) { return SetDuration(c.poll_interval, v, milliseconds(10), milliseconds(5000)); }},
@@ -240,6 +273,19 @@ const Key kKeys[] = {
        milliseconds hang_after{};
        if (auto status = SetDuration(hang_after, v, milliseconds(100), milliseconds(3600000)); !status) return status;
        c.hang_after = hang_after;
+       return {};
+     }},
+    // The upstream is asked once a second.
+    {"replica_max_lag", "",
+     [](Config& c, const Json& v) -> Status {
+       return SetDuration(c.replica_lag.max_age, v, milliseconds(2000), std::chrono::hours(24));
+     }},
+    {"replica_max_lag_bytes", "",
+     [](Config& c, const Json& v) -> Status {
+       if (!v.is_number_unsigned() || v.get<std::uint64_t>() == 0 || v.get<std::uint64_t>() > kMaxLagBytes) {
+         return Error("expected a whole number of bytes, 1 or more");
+       }
+       c.replica_lag.max_bytes = v.get<std::int64_t>();
        return {};
      }},
     // The claim is read once a second: a shorter lease would expire between two reads.
@@ -263,6 +309,7 @@ const Key kKeys[] = {
        return SetDuration(c.deregister_critical_service_after, v, std::chrono::minutes(1),
                           std::chrono::hours(24 * 365));
      }},
+    {"listen", "", [](Config& c, const Json& v) { return SetListen(c.listen, v); }},
     {"log_level", "", [](Config& c, const Json& v) { return SetLogLevel(c.log_level, v); }},
     {"log_format", "", [](Config& c, const Json& v) { return SetChoice(c.log_json, v, "text", "json"); }},
 };
@@ -329,7 +376,10 @@ struct ErrorPosition : nlohmann::json_sax<Json> {
   }
 };
 
-Status ApplyFile(Config& config, const std::string& path) {
+/// Names of the keys that were set somewhere.
+using GivenKeys = std::set<std::string, std::less<>>;
+
+Status ApplyFile(Config& config, const std::string& path, GivenKeys& given) {
   const auto text = ReadFile(path);
   if (!text) return Error(text.error());
   const Json document = Json::parse(*text, nullptr, false, true);
@@ -346,6 +396,7 @@ Status ApplyFile(Config& config, const std::string& path) {
     }
     if (auto status = key->set(config, value); !status)
       return Error(std::string(path).append(": ").append(name).append(": ").append(status.error()));
+    given.insert(name);
   }
   return {};
 }
@@ -362,9 +413,9 @@ Status ApplyEnvironment(Config& config, const std::map<std::string, std::string>
   }
   // Secrets by value are taken from the environment alone, as Consul's and Redis's own tools do.
   if (const auto* token = get("CONSUL_HTTP_TOKEN"); token != nullptr && get("CONSUL_HTTP_TOKEN_FILE") == nullptr) {
-    config.consul.token = *token;  // The file wins, as with Consul's tools.
+    config.consul_token = Secret(*token);  // The file wins, as with Consul's tools.
   }
-  if (const auto* password = get("REDISCLI_AUTH")) config.redis_credentials.password = *password;
+  if (const auto* password = get("REDISCLI_AUTH")) config.redis_password = Secret(*password);
   // Consul's tools take a bare host:port, which CONSUL_HTTP_SSL turns into https; so it does their default.
   if (const auto* ssl = get("CONSUL_HTTP_SSL")) {
     bool secure = false;
@@ -373,6 +424,35 @@ Status ApplyEnvironment(Config& config, const std::map<std::string, std::string>
     if (secure && config.consul.url.find("://") == std::string::npos)
       config.consul.url = "https://" + config.consul.url;
   }
+  return {};
+}
+
+/// What is not given for Sentinel is as for Redis: as a rule one CA signs for both. Certificate and key go together.
+void InheritTls(TlsSettings& sentinel, const TlsSettings& redis, const GivenKeys& given) {
+  if (!given.contains("sentinel_tls")) sentinel.enabled = redis.enabled;
+  if (!sentinel.enabled) return;
+  if (!given.contains("sentinel_ca_file")) sentinel.options.ca_file = redis.options.ca_file;
+  if (!given.contains("sentinel_client_cert") && !given.contains("sentinel_client_key")) {
+    sentinel.options.client_cert = redis.options.client_cert;
+    sentinel.options.client_key = redis.options.client_key;
+  }
+  if (!given.contains("sentinel_tls_server_name")) sentinel.options.server_name = redis.options.server_name;
+  if (!given.contains("sentinel_tls_verify")) sentinel.options.verify = redis.options.verify;
+}
+
+/// Reads certificates and keys. `kind` is redis or sentinel, the start of the keys' names.
+Status OpenTls(TlsSettings& tls, const std::string& kind, const GivenKeys& given) {
+  if (!tls.enabled) {
+    for (const char* rest : {"_ca_file", "_client_cert", "_client_key", "_tls_server_name", "_tls_verify"}) {
+      if (!given.contains(kind + rest)) continue;
+      return Error(
+          std::string(kind).append(rest).append(": is of no use without \"").append(kind).append("_tls\": true"));
+    }
+    return {};
+  }
+  auto client = redis::TlsClient::Create(tls.options);
+  if (!client) return Error(kind + "_tls: " + client.error().message);
+  tls.client = *std::move(client);
   return {};
 }
 
@@ -405,14 +485,22 @@ tl::expected<milliseconds, std::string> ParseDuration(std::string_view text) {
 
 tl::expected<Config, std::string> LoadConfig(const ConfigSources& sources) {
   Config config;
+  GivenKeys given;
+  if (const auto found = sources.environment.find("CREDENTIALS_DIRECTORY"); found != sources.environment.end()) {
+    config.credentials_directory = found->second;
+  }
   if (sources.file) {
-    if (auto status = ApplyFile(config, *sources.file); !status) return Error(status.error());
+    if (auto status = ApplyFile(config, *sources.file, given); !status) return Error(status.error());
   }
   if (auto status = ApplyEnvironment(config, sources.environment); !status) return Error(status.error());
   for (const auto& [name, values] : sources.flags) {
     const Json value = values.size() == 1 ? Json(values.front()) : Json(values);
     if (auto status = FindKey(name)->set(config, value); !status) return Error(FlagOf(name) + ": " + status.error());
   }
+  config.consul.token = config.consul_token.Current();
+  InheritTls(config.sentinel_tls, config.redis_tls, given);
+  if (auto status = OpenTls(config.redis_tls, "redis", given); !status) return Error(status.error());
+  if (auto status = OpenTls(config.sentinel_tls, "sentinel", given); !status) return Error(status.error());
   if (config.master_service.empty()) config.master_service = config.service;
   if (config.replica_service.empty()) config.replica_service = config.service;
   if (config.advertise && config.advertise->port != 0 && config.redis.size() > 1) {
@@ -426,15 +514,43 @@ tl::expected<Config, std::string> LoadConfig(const ConfigSources& sources) {
   return config;
 }
 
+redis::Access Config::RedisAccess() const {
+  return {.credentials =
+              [user = redis_user, password = redis_password]() mutable {
+                return redis::Credentials{.user = user, .password = password.Current()};
+              },
+          .tls = redis_tls.client};
+}
+
+redis::Access Config::SentinelAccess() const {
+  return {.credentials =
+              [user = sentinel_user, password = sentinel_password]() mutable {
+                return redis::Credentials{.user = user, .password = password.Current()};
+              },
+          .tls = sentinel_tls.client};
+}
+
 std::string DescribeConfig(const Config& config) {
-  const auto masked = [](const std::string& secret) { return secret.empty() ? Json(nullptr) : Json("(set)"); };
+  const auto masked = [](const Secret& secret) { return secret.empty() ? Json(nullptr) : Json("(set)"); };
   const Json object = {
       {"redis", Texts(config.redis)},
-      {"redis_user", config.redis_credentials.user},
-      {"redis_password", masked(config.redis_credentials.password)},
+      {"redis_user", config.redis_user},
+      {"redis_password", masked(config.redis_password)},
+      {"redis_tls", config.redis_tls.enabled},
+      {"redis_ca_file", config.redis_tls.options.ca_file},
+      {"redis_client_cert", config.redis_tls.options.client_cert},
+      {"redis_client_key", config.redis_tls.options.client_key},
+      {"redis_tls_server_name", config.redis_tls.options.server_name},
+      {"redis_tls_verify", config.redis_tls.options.verify},
       {"sentinels", Texts(config.sentinels)},
-      {"sentinel_user", config.sentinel_credentials.user},
-      {"sentinel_password", masked(config.sentinel_credentials.password)},
+      {"sentinel_user", config.sentinel_user},
+      {"sentinel_password", masked(config.sentinel_password)},
+      {"sentinel_tls", config.sentinel_tls.enabled},
+      {"sentinel_ca_file", config.sentinel_tls.options.ca_file},
+      {"sentinel_client_cert", config.sentinel_tls.options.client_cert},
+      {"sentinel_client_key", config.sentinel_tls.options.client_key},
+      {"sentinel_tls_server_name", config.sentinel_tls.options.server_name},
+      {"sentinel_tls_verify", config.sentinel_tls.options.verify},
       {"master_name", config.master_name},
       {"authority", config.authority ? std::string(ToString(*config.authority)) : "auto"},
       {"service", config.service},
@@ -443,20 +559,24 @@ std::string DescribeConfig(const Config& config) {
       {"tags", config.tags},
       {"advertise", config.advertise ? Json(config.advertise->ToString()) : Json(nullptr)},
       {"consul", config.consul.url},
-      {"consul_token", masked(config.consul.token)},
+      {"consul_token", masked(config.consul_token)},
       {"consul_ca_file", config.consul.ca_file},
       {"consul_client_cert", config.consul.client_cert},
       {"consul_client_key", config.consul.client_key},
       {"consul_tls_server_name", config.consul.tls_server_name},
       {"consul_verify", config.consul.verify},
       {"consul_namespace", config.consul.name_space},
+      {"consul_partition", config.consul.partition},
       {"poll_interval", Milliseconds(config.poll_interval)},
       {"hang_after", config.hang_after ? Json(Milliseconds(*config.hang_after)) : Json(nullptr)},
+      {"replica_max_lag", Milliseconds(config.replica_lag.max_age)},
+      {"replica_max_lag_bytes", config.replica_lag.max_bytes ? Json(*config.replica_lag.max_bytes) : Json(nullptr)},
       {"lease", config.lease ? Json(Milliseconds(*config.lease)) : Json(nullptr)},
       {"on_dataset_loss", config.withhold_on_dataset_loss ? "withhold" : "warn"},
       {"on_superseded", config.demote_superseded ? "demote" : "withhold"},
       {"ttl", Milliseconds(config.ttl)},
       {"deregister_critical_service_after", Milliseconds(config.deregister_critical_service_after)},
+      {"listen", config.listen ? config.listen->ToString() : "off"},
       {"log_level", config.log_level},
       {"log_format", config.log_json ? "json" : "text"},
   };

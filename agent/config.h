@@ -2,24 +2,38 @@
 
 #include <chrono>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
 
 #include "agent/claim.h"
+#include "agent/secret.h"
 #include "consul/http_transport.h"
 #include "redis/connection.h"
 #include "redis/endpoint.h"
+#include "redis/replica_lag.h"
 
 namespace rcb::agent {
+
+/// TLS to one kind of server.
+struct TlsSettings {
+  bool enabled = false;
+  redis::TlsOptions options;
+  std::shared_ptr<redis::TlsClient> client;  ///< Made by LoadConfig(); absent unless enabled.
+};
 
 /// The settings the agent runs with: defaults, overlaid by the file, the environment and the flags, in this order.
 struct Config {
   std::vector<redis::Endpoint> redis{{.host = "127.0.0.1", .port = 6379, .unix_path = {}}};
-  redis::Credentials redis_credentials;
+  std::string redis_user;
+  Secret redis_password;
+  TlsSettings redis_tls;
   std::vector<redis::Endpoint> sentinels;  ///< Optional: they are found through the hello channel as well.
-  redis::Credentials sentinel_credentials;
+  std::string sentinel_user;
+  Secret sentinel_password;
+  TlsSettings sentinel_tls;
   std::string master_name;             ///< Empty: learned from Sentinel.
   std::optional<Authority> authority;  ///< Absent: "auto".
   std::string service = "redis";
@@ -28,16 +42,27 @@ struct Config {
   std::vector<std::string> tags;  ///< Besides master or replica.
   /// Absent: the Consul node's address. Port 0: the one that Redis listens on.
   std::optional<redis::Endpoint> advertise;
-  consul::HttpTransport::Options consul;
+  consul::HttpTransport::Options consul;  ///< Its token is that of consul_token.
+  Secret consul_token;
   std::chrono::milliseconds poll_interval{200};         ///< One INFO on a loopback costs 0.1 ms.
   std::optional<std::chrono::milliseconds> hang_after;  ///< Absent: Sentinel's down-after, else 5 s.
+  redis::ReplicaLag::Options replica_lag;               ///< Beyond it a replica is a warning.
   std::optional<std::chrono::milliseconds> lease;       ///< Absent: from Sentinel's down-after, see Arbiter.
   bool withhold_on_dataset_loss = false;                ///< on_dataset_loss.
   bool demote_superseded = false;                       ///< on_superseded.
   std::chrono::milliseconds ttl{10000};                 ///< Long enough for a restart of the agent.
   std::chrono::seconds deregister_critical_service_after{std::chrono::hours(24)};
+  /// Of the status server; absent: there is none. Loopback: what it shows is for this host's operators.
+  std::optional<redis::Endpoint> listen = redis::Endpoint{.host = "127.0.0.1", .port = 8579, .unix_path = {}};
   std::string log_level = "info";
   bool log_json = false;
+
+  /// Where systemd puts the credentials of its unit ($CREDENTIALS_DIRECTORY): a file that is named without a slash is
+  /// there. Empty: such a file is in the working directory.
+  std::string credentials_directory;
+
+  redis::Access RedisAccess() const;
+  redis::Access SentinelAccess() const;
 };
 
 /// Where settings come from. All optional.
@@ -48,7 +73,7 @@ struct ConfigSources {
   std::vector<std::pair<std::string, std::vector<std::string>>> flags;
 };
 
-/// Reads, parses and validates everything, the files that hold secrets included.
+/// Reads, parses and validates everything, the files that hold secrets, certificates and keys included.
 /// The error is one line that names the key or file, where it was set, what is wrong and what is accepted; never a
 /// secret.
 tl::expected<Config, std::string> LoadConfig(const ConfigSources& sources);

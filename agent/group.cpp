@@ -27,14 +27,14 @@ ClaimRecord RecordOf(const consul::KvPair& pair) {
 Group::Group(const Arbiter::Options& arbiter_options, const Publisher::Options& publisher_options,
              std::vector<Identity> instances)
     : instances_(instances),
-      servers_(instances.size()),
+      states_(instances.size()),
       arbiter_(arbiter_options, std::move(instances)),
       publisher_(publisher_options, instances_.size()) {
   if (publisher_options.master_service == publisher_options.replica_service) replica_entries_.emplace();
 }
 
 void Group::OnInstance(std::size_t instance, const redis::InstanceState& state) {
-  servers_[instance] = state.server;
+  states_[instance] = state;
   arbiter_.OnInstance(instance, state);
 }
 
@@ -107,11 +107,22 @@ std::vector<Publisher::Call> Group::Decide(const std::string& group_name, const 
     facts.address = instances_[i].address;
     facts.port = instances_[i].port;
     facts.group = group_name;
-    facts.run_id = servers_[i].run_id;
-    facts.redis_version = servers_[i].redis_version;
+    facts.run_id = states_[i].server.run_id;
+    facts.redis_version = states_[i].server.redis_version;
+    if (const auto& info = states_[i].info; info && info->role == redis::Role::kReplica) {
+      facts.upstream = info->master.ToString();
+      facts.never_promoted = info->priority == 0;
+    }
     publisher_.OnVerdict(i, verdicts_[i], facts);
   }
-  if (now < listen_until_) return {};
+  if (now < listen_until_) {
+    // Nor is Redis touched: who was asleep may be the right master by now (found by tests/simulation).
+    for (Verdict& verdict : verdicts_) {
+      verdict.hold_writes = false;
+      verdict.demote_to.reset();
+    }
+    return {};
+  }
   return publisher_.Next(now);
 }
 

@@ -22,6 +22,9 @@ class Group {
 
   void OnInstance(std::size_t instance, const redis::InstanceState& state);
   void OnSentinelView(const redis::SentinelView& view, TimePoint now) { arbiter_.OnSentinelView(view, now); }
+  void OnUpstream(std::size_t instance, const redis::UpstreamState& upstream, bool behind) {
+    arbiter_.OnUpstream(instance, upstream, behind);
+  }
   void OnSentinelInstances(const std::vector<redis::SentinelInstance>& known) { arbiter_.OnSentinelInstances(known); }
   /// A Sentinel made itself heard, be it only by a hello.
   void OnHello() { arbiter_.OnHello(); }
@@ -34,6 +37,8 @@ class Group {
   void OnCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries, TimePoint now);
   /// The same of the replicas' service, where it has another name.
   void OnReplicaCatalog(consul::Result<std::vector<consul::ServiceEntry>> entries, TimePoint now);
+
+  void OnTokenRenewed() { publisher_.OnTokenRenewed(); }
 
   /// Weighs everything anew and tells the calls to make now. `group_name` is the master name as far as it is known;
   /// `utc` stamps a claim that is taken. To be called several times a second: after a longer pause the process was
@@ -50,6 +55,11 @@ class Group {
   bool IsHidden(std::size_t instance, TimePoint now) const { return publisher_.IsHidden(instance, now); }
   bool HoldsClaim(std::size_t instance) const { return arbiter_.HoldsClaim(instance); }
   const std::optional<ClaimRecord>& claim() const { return arbiter_.claim(); }
+  std::optional<Authority> authority() const { return arbiter_.authority(); }
+  /// What was last read of the catalog under the master's name; absent when that failed.
+  const std::optional<std::vector<consul::ServiceEntry>>& master_entries() const { return master_entries_; }
+  /// The same of the replicas' name; empty where that is the master's.
+  const std::optional<std::vector<consul::ServiceEntry>>& replica_entries() const { return replica_entries_; }
   std::uint64_t drift_corrected() const { return publisher_.drift_corrected(); }
 
  private:
@@ -58,7 +68,7 @@ class Group {
   void AcceptCatalog(std::optional<Entries>& part, consul::Result<Entries> entries, TimePoint now);
 
   std::vector<Identity> instances_;
-  std::vector<redis::ServerInfo> servers_;
+  std::vector<redis::InstanceState> states_;
   Arbiter arbiter_;
   Publisher publisher_;
   std::vector<Verdict> verdicts_;

@@ -25,7 +25,9 @@ std::map<std::string, std::string> Environment() {
 struct Flags {
   std::string file;
   std::vector<std::string> redis, sentinels;
-  std::string master_name, consul, service, advertise, log_level, log_format;
+  std::string master_name, consul, service, advertise, listen, log_level, log_format;
+  std::string dns;
+  bool json = false;
 };
 
 void AddFlags(CLI::App& command, Flags& flags) {
@@ -43,6 +45,8 @@ void AddFlags(CLI::App& command, Flags& flags) {
   command.add_option("--service", flags.service, "Service to publish (redis)")->type_name("NAME");
   command.add_option("--advertise", flags.advertise, "Where clients reach the server (the Consul node's address)")
       ->type_name("HOST[:PORT]");
+  command.add_option("--listen", flags.listen, "Where the status is served, or off (127.0.0.1:8579)")
+      ->type_name("ADDRESS:PORT");
   command.add_option("--log-level", flags.log_level, "debug, info, warn or error (info)")->type_name("LEVEL");
   command.add_option("--log-format", flags.log_format, "text or json (text)")->type_name("FORMAT");
 }
@@ -60,6 +64,7 @@ rcb::agent::ConfigSources SourcesOf(const CLI::App& command, const Flags& flags)
   add("--consul", "consul", {flags.consul});
   add("--service", "service", {flags.service});
   add("--advertise", "advertise", {flags.advertise});
+  add("--listen", "listen", {flags.listen});
   add("--log-level", "log_level", {flags.log_level});
   add("--log-format", "log_format", {flags.log_format});
   return sources;
@@ -77,16 +82,26 @@ int Main(int argc, char** argv) {
   Flags flags;
   CLI::App* run = app.add_subcommand("run", "Watch the local Redis and keep Consul saying which server is master");
   CLI::App* check = app.add_subcommand("check-config", "Validate the settings and print them, secrets masked");
+  CLI::App* status = app.add_subcommand("status", "What the running agent publishes and why, as a table");
+  CLI::App* explain =
+      app.add_subcommand("explain", "Why: the witnesses that the running agent asked, and what each said");
+  CLI::App* doctor = app.add_subcommand("doctor", "Try everything that the agent needs once, and say what to do");
+  doctor->add_option("--dns", flags.dns, "DNS server to ask (the Consul agent's own)")->type_name("HOST[:PORT]");
+  CLI::App* deregister =
+      app.add_subcommand("deregister", "Remove this host's registrations; the agent must be stopped");
+  for (CLI::App* command : {status, explain, doctor}) command->add_flag("--json", flags.json, "Print JSON");
   CLI::App* claim = app.add_subcommand("claim", "Inspect or release the record of who is master");
   claim->require_subcommand(1);
   CLI::App* show = claim->add_subcommand("show", "Print it as JSON");
   CLI::App* release = claim->add_subcommand("release", "Delete it, so that any confirmed master may take it");
-  for (CLI::App* command : {run, check, show, release}) AddFlags(*command, flags);
+  for (CLI::App* command : {run, check, status, explain, doctor, deregister, show, release}) AddFlags(*command, flags);
   const std::string first = argc > 1 ? argv[1] : "-";
   const auto commands = app.get_subcommands([&first](const CLI::App* command) { return command->get_name() == first; });
   if (first.front() != '-' && commands.empty()) {
     std::fprintf(stderr,
-                 "redis-consul-agent: unknown command \"%s\": expected run, check-config or claim (try --help)\n",
+                 "redis-consul-agent: unknown command \"%s\": expected run, check-config, status, explain, doctor, "
+                 "deregister or "
+                 "claim (try --help)\n",
                  first.c_str());
     return kUsageError;
   }
@@ -98,6 +113,11 @@ int Main(int argc, char** argv) {
     return kUsageError;
   }
   if (run->parsed()) return rcb::agent::Run(SourcesOf(*run, flags));
+  const auto output = flags.json ? rcb::agent::Output::kJson : rcb::agent::Output::kText;
+  if (status->parsed()) return rcb::agent::ShowStatus(SourcesOf(*status, flags), output);
+  if (explain->parsed()) return rcb::agent::ExplainStatus(SourcesOf(*explain, flags), output);
+  if (doctor->parsed()) return rcb::agent::RunDoctor(SourcesOf(*doctor, flags), flags.dns, output);
+  if (deregister->parsed()) return rcb::agent::Deregister(SourcesOf(*deregister, flags));
   if (show->parsed()) return rcb::agent::ShowClaim(SourcesOf(*show, flags));
   if (release->parsed()) return rcb::agent::ReleaseClaim(SourcesOf(*release, flags));
   return rcb::agent::CheckConfig(SourcesOf(*check, flags));

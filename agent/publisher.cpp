@@ -14,6 +14,7 @@ using std::chrono::milliseconds;
 
 constexpr char kMasterTag[] = "master";
 constexpr char kReplicaTag[] = "replica";
+constexpr char kNoFailoverTag[] = "no-failover";
 
 /// A catalog reading under way when a call was answered shows itself within this time; on a loopback it takes 1 to 5
 /// ms.
@@ -24,7 +25,8 @@ constexpr milliseconds kConflictPause{20};
 constexpr milliseconds kDeniedPause{5000};
 /// A claim and the catalog that was written with it come by two queries. A takeover that rests on the new claim and the
 /// old catalog would leave the new holder beside itself; where the catalog did not change none comes.
-constexpr milliseconds kCatalogLag{300};
+/// Longer than a message that is sent twice or three times takes.
+constexpr milliseconds kCatalogLag{1000};
 /// A registration shows in the catalog within milliseconds; a server of Consul that is busy may take seconds.
 constexpr milliseconds kHiddenAfter{5000};
 /// The watch brings a claim that was written within milliseconds.
@@ -73,7 +75,6 @@ void Publisher::OnVerdict(std::size_t instance, const Verdict& verdict, const Fa
 void Publisher::OnClaim(const ClaimRecord& record, TimePoint now) {
   const bool changed = claim_ && record.index != 0 && claim_->index != record.index;
   if (changed) {
-    catalogs_at_claim_ = catalogs_read_;
     catalog_due_ = now + kCatalogLag;
     surplus_since_.reset();
   }
@@ -98,6 +99,10 @@ void Publisher::OnCatalogBack(TimePoint now) {
   group_.retry_at = now;
 }
 
+void Publisher::OnTokenRenewed() {
+  for (Lane& lane : lanes_) lane.token_renewed = true;
+}
+
 std::vector<Publisher::Call> Publisher::Next(TimePoint now) {
   std::vector<Call> calls;
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
@@ -106,6 +111,7 @@ std::vector<Publisher::Call> Publisher::Next(TimePoint now) {
     if (auto call = NextFor(i, now)) {
       lanes_[i].in_flight = true;
       lanes_[i].updating = std::holds_alternative<UpdateTtl>(call->what);
+      if (std::holds_alternative<Register>(call->what)) lanes_[i].token_renewed = false;
       calls.push_back(std::move(*call));
     }
   }
@@ -155,7 +161,9 @@ std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, Ti
                 {Tag::kNone, CheckStatus::kCritical, "confirmed as master, but not published: " + lane.denied});
   }
   if (!catalog_ || !claim_) return std::nullopt;
-  if (lane.take && CatalogIsBehind(now)) return std::nullopt;
+  // Who yielded does not come back by itself.
+  const bool yielded = claim_->claim && claim_->claim->state == Claim::State::kYielded;
+  if (lane.take && !yielded && CatalogIsBehind(now)) return std::nullopt;
   const ServiceEntry* own = Find(lane.facts);
   const bool untold = !lane.registered || own == nullptr;
   if (untold && now < lane.settle_until) return std::nullopt;  // Registered a moment ago: its entry is about to show.
@@ -172,6 +180,10 @@ std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, Ti
     return Call{instance, UpdateTtl{CheckId(lane.facts.service_id), lane.wanted->status, lane.wanted->reason},
                 "its check is readied before it is published as master"};
   }
+  // What the check was told is pushed together with the registration: after the transaction, that would undo the tag.
+  const consul::CatalogCheck* check = FindCheck(*own);
+  const bool pushed = check != nullptr && lane.told && check->status == ToString(lane.told->status);
+  if (!tagged && !pushed && now < lane.settle_until) return std::nullopt;
   // Without a takeover only who holds the claim is published: a verdict may be older than the claim.
   const bool holds = claim_->claim && claim_->claim->state == Claim::State::kHeld &&
                      claim_->claim->service_id == lane.facts.service_id && claim_->claim->node == lane.facts.node;
@@ -190,7 +202,7 @@ std::optional<Publisher::Call> Publisher::Tell(std::size_t instance, const Publi
   if (!IsServedMaster(wanted)) {
     if (auto call = LeaveName(instance, registration.registration.name)) return call;
   }
-  if (registered && same_output && !lane.output_unpushed) return std::nullopt;
+  if (registered && same_output && !lane.output_unpushed && !lane.token_renewed) return std::nullopt;
   const bool gets_worse = wanted.status == CheckStatus::kCritical && !same_status && !lane.check_missing;
   const bool check_first = gets_worse || (same_status && !same_output) || (registered && !same_status);
   if (check_first) return Call{instance, std::move(update), wanted.reason};
@@ -300,9 +312,12 @@ bool Publisher::IsSettled(const Lane& lane, TimePoint now) const {
   return lane.shown_since != catalogs_read_ || now >= lane.settle_until;
 }
 
-/// The claim has changed and the catalog that was written with it may still come.
+/// The claim has changed and the catalog that was written with it may still come: another one, read before, may have
+/// come in between (found by tests/simulation: a second master).
 bool Publisher::CatalogIsBehind(TimePoint now) const {
-  return catalogs_at_claim_ == catalogs_read_ && now < catalog_due_;
+  const bool newer = std::any_of(catalog_->begin(), catalog_->end(),
+                                 [this](const ServiceEntry& entry) { return entry.modify_index >= claim_->index; });
+  return !newer && now < catalog_due_;
 }
 
 std::optional<Publisher::Call> Publisher::NextForGroup(TimePoint now) {
@@ -452,6 +467,7 @@ consul::ServiceRegistration Publisher::RegistrationFor(const Lane& lane, const P
   registration.name = wanted.tag == Tag::kMaster ? options_.master_service : options_.replica_service;
   if (wanted.tag == Tag::kMaster) registration.tags.emplace_back(kMasterTag);
   if (wanted.tag == Tag::kReplica) registration.tags.emplace_back(kReplicaTag);
+  if (wanted.tag == Tag::kReplica && lane.facts.never_promoted) registration.tags.emplace_back(kNoFailoverTag);
   registration.tags.insert(registration.tags.end(), options_.extra_tags.begin(), options_.extra_tags.end());
   registration.address = lane.facts.address;
   registration.port = lane.facts.port;
@@ -461,6 +477,7 @@ consul::ServiceRegistration Publisher::RegistrationFor(const Lane& lane, const P
                                                             : "none";
   if (!lane.facts.run_id.empty()) registration.meta["run_id"] = lane.facts.run_id;
   if (!lane.facts.redis_version.empty()) registration.meta["redis_version"] = lane.facts.redis_version;
+  if (wanted.tag == Tag::kReplica) registration.meta["upstream"] = lane.facts.upstream;
   if (wanted.tag == Tag::kMaster) {
     const bool taking = lane.take.has_value();
     if (taking || (claim_ && claim_->claim)) {

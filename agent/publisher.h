@@ -51,6 +51,8 @@ class Publisher {
     std::string group;
     std::string run_id;
     std::string redis_version;
+    std::string upstream;         ///< Of a replica: the server that it follows.
+    bool never_promoted = false;  ///< Of a replica: its priority is 0.
 
     bool operator==(const Facts&) const = default;
   };
@@ -97,6 +99,10 @@ class Publisher {
   /// Consul can be read again after a loss: tell it everything anew at once, it may have restarted empty.
   void OnCatalogBack(TimePoint now);
 
+  /// The token is another one from now on. Consul keeps the one that registered a service and its check, and uses it
+  /// for anti-entropy: everything is registered once more (agent/local/state.go, 1.8.7).
+  void OnTokenRenewed();
+
   /// The calls to make now. Each must be answered by OnDone() before its lane gets another.
   std::vector<Call> Next(TimePoint now);
   void OnDone(const Call& call, const consul::Result<void>& result, TimePoint now);
@@ -122,6 +128,7 @@ class Publisher {
     std::string denied;          ///< Consul refused the takeover: why.
     bool check_missing = false;  ///< The local Consul agent does not know the check: register first.
     bool output_unpushed = false;  ///< The check's new output waits for a registration to carry it.
+    bool token_renewed = false;    ///< Since the last registration: one with the new token is due.
     bool in_flight = false;
     bool updating = false;  ///< The call in flight is an UpdateTtl: a heartbeat beside it might overtake it.
     bool beating = false;   ///< A heartbeat is in flight.
@@ -167,7 +174,6 @@ class Publisher {
   std::optional<ClaimRecord> claim_;
   std::optional<std::vector<consul::ServiceEntry>> catalog_;
   std::uint64_t catalogs_read_ = 0;
-  std::uint64_t catalogs_at_claim_ = 0;     ///< catalogs_read_ when somebody changed the claim.
   TimePoint catalog_due_{};                 ///< Until then the catalog that belongs to the claim may still come.
   std::optional<TimePoint> surplus_since_;  ///< Since when the catalog serves a master beside the claim's holder.
   std::uint64_t drift_corrected_ = 0;

@@ -20,6 +20,8 @@ using std::chrono::seconds;
 /// which keeps the lease (3 s at least).
 constexpr milliseconds kClaimWait{1000};
 constexpr milliseconds kCatalogWait{60000};
+/// Whoever loses comparison after comparison reads the claim and the catalog anew at this pace.
+constexpr milliseconds kReadAgain{500};
 /// A Consul agent may be restarted under another node name.
 constexpr milliseconds kAskWhoWeAre{10000};
 /// Two takeovers that meet are over in milliseconds; so long means that something is wrong.
@@ -56,6 +58,14 @@ std::string UtcNow() {
 
 std::uint64_t JitterSeed() { return static_cast<std::uint64_t>(Now().time_since_epoch().count()); }
 
+std::uint16_t PublishedPort(const Config& config, const redis::Endpoint& endpoint) {
+  return config.advertise && config.advertise->port != 0 ? config.advertise->port : endpoint.port;
+}
+
+std::string ServiceIdFor(const Config& config, const std::string& host, const redis::Endpoint& endpoint) {
+  return config.service + "-" + host + "-" + std::to_string(PublishedPort(config, endpoint));
+}
+
 std::string_view TagWord(Tag tag) {
   switch (tag) {
     case Tag::kMaster: return "master";
@@ -67,13 +77,16 @@ std::string_view TagWord(Tag tag) {
 
 }  // namespace
 
-Watcher::Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client)
+Watcher::Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client, Telemetry& telemetry)
     : loop_(loop),
       config_(config),
       host_(HostName()),
       claim_key_(ClaimKey(config.service)),
       master_name_(config.master_name),
+      token_(config_.consul_token.Current()),
+      telemetry_(telemetry),
       said_(config.redis.size()),
+      roles_(config.redis.size()),
       fenced_(config.redis.size()),
       ask_backoff_(milliseconds(100), milliseconds(500), JitterSeed()),
       client_(std::move(client)) {}
@@ -84,13 +97,22 @@ void Watcher::Start() {
   AskWhoWeAre();
   for (std::size_t i = 0; i < config_.redis.size(); ++i) {
     redis::InstanceClient::Options options{.endpoint = config_.redis[i],
-                                           .credentials = config_.redis_credentials,
+                                           .access = config_.RedisAccess(),
                                            .poll_interval = config_.poll_interval,
                                            .hang_after = config_.hang_after.value_or(kDefaultHangAfter)};
     instances_.push_back(std::make_unique<redis::InstanceClient>(
         loop_, std::move(options),
-        redis::InstanceClient::Handlers{.on_change = [this, i] { OnInstanceChange(i); },
-                                        .on_hello = [this](const redis::SentinelHello& hello) { OnHello(hello); }}));
+        redis::InstanceClient::Handlers{
+            .on_change = [this, i] { OnInstanceChange(i); },
+            .on_hello = [this](const redis::SentinelHello& hello) { OnHello(hello); },
+            .on_answer = [this](std::chrono::nanoseconds duration,
+                                bool answered) { telemetry_.tally.redis.Add(duration, answered); }}));
+  }
+  for (std::size_t i = 0; i < config_.redis.size(); ++i) {
+    redis::UpstreamClient::Options options{.access = config_.RedisAccess()};
+    replicas_.push_back(
+        {std::make_unique<redis::UpstreamClient>(loop_, std::move(options), [this, i] { OnUpstream(i); }),
+         redis::ReplicaLag(config_.replica_lag)});
   }
   for (const auto& instance : instances_) instance->Start();
   for (const redis::Endpoint& endpoint : config_.sentinels) AddSentinel(endpoint, config_.master_name, true);
@@ -115,9 +137,22 @@ bool Watcher::IsFed() const {
 
 void Watcher::OnTick() {
   const TimePoint now = Now();
+  RenewToken();
   if (ask_again_at_ != TimePoint{} && now >= ask_again_at_) AskWhoWeAre();
   ForgetLostSentinels(now);
   Reconsider();
+}
+
+void Watcher::RenewToken() {
+  const std::string& token = config_.consul_token.Current();
+  if (token == token_) return;
+  token_ = token;
+  if (const auto set = client_->SetToken(token); !set) {
+    Log(LogLevel::kWarn, "consul", "the changed token file is left alone: " + set.error().message);
+    return;
+  }
+  Log(LogLevel::kInfo, "consul", "the token has changed, what is registered is registered again with the new one");
+  if (group_) group_->OnTokenRenewed();
 }
 
 /// The catalog knows an instance by node and service ID: without the node's name there is nothing to publish.
@@ -137,8 +172,11 @@ void Watcher::AskWhoWeAre() {
 
 void Watcher::OnNode(const consul::AgentSelf& self) {
   node_ = self.node;
+  self_ = self;
   ++nodes_met_;
-  Log(LogLevel::kInfo, "consul", "version " + self.version + ", node " + self.node + ", datacenter " + self.datacenter);
+  drift_said_ = 0;
+  Note(LogLevel::kInfo, "consul",
+       "version " + self.version + ", node " + self.node + ", datacenter " + self.datacenter);
   std::vector<Identity> identities;
   for (const redis::Endpoint& endpoint : config_.redis) identities.push_back(IdentityOf(endpoint));
   Arbiter::Options options;
@@ -157,25 +195,19 @@ void Watcher::OnNode(const consul::AgentSelf& self) {
   publisher_options.seed = JitterSeed();
   group_ = std::make_unique<Group>(options, publisher_options, std::move(identities));
   for (std::size_t i = 0; i < instances_.size(); ++i) group_->OnInstance(i, instances_[i]->state());
-  claim_watch_ =
-      client_->WatchKv(claim_key_, kClaimWait, [this](const consul::Result<consul::KvPair>& pair) { OnClaim(pair); });
-  catalog_watch_ = WatchCatalog(config_.master_service, &Group::OnCatalog);
-  if (config_.replica_service != config_.master_service) {
-    replica_watch_ = WatchCatalog(config_.replica_service, &Group::OnReplicaCatalog);
-  }
+  WatchClaim();
+  WatchCatalogs();
 }
 
-std::uint16_t Watcher::PortOf(const redis::Endpoint& endpoint) const {
-  return config_.advertise && config_.advertise->port != 0 ? config_.advertise->port : endpoint.port;
-}
+std::uint16_t Watcher::PortOf(const redis::Endpoint& endpoint) const { return PublishedPort(config_, endpoint); }
 
 std::string Watcher::ServiceIdOf(const redis::Endpoint& endpoint) const {
-  return config_.service + "-" + host_ + "-" + std::to_string(PortOf(endpoint));
+  return ServiceIdFor(config_, host_, endpoint);
 }
 
-std::vector<std::string> Watcher::ServiceIds() const {
+std::vector<std::string> Watcher::ServiceIds(const Config& config) {
   std::vector<std::string> ids;
-  for (const redis::Endpoint& endpoint : config_.redis) ids.push_back(ServiceIdOf(endpoint));
+  for (const redis::Endpoint& endpoint : config.redis) ids.push_back(ServiceIdFor(config, HostName(), endpoint));
   return ids;
 }
 
@@ -205,8 +237,56 @@ void Watcher::OnInstanceChange(std::size_t instance) {
     Report("redis " + instances_[instance]->endpoint().ToString(),
            in_trouble ? std::optional(state.detail) : std::nullopt, "answers");
   }
+  CountRole(instance);
+  FollowUpstream(instance);
   if (group_) group_->OnInstance(instance, state);
   Reconsider();
+}
+
+void Watcher::FollowUpstream(std::size_t instance) {
+  const redis::InstanceState& state = instances_[instance]->state();
+  Replica& replica = replicas_[instance];
+  const bool follows = state.health == redis::Health::kAnswering && state.info &&
+                       state.info->role == redis::Role::kReplica && state.info->master_link_up;
+  replica.upstream->Follow(follows ? std::optional(state.info->master) : std::nullopt);
+  if (!follows) {
+    replica.lag.Forget();
+  } else if (state.info->replica_repl_offset) {
+    replica.lag.OnReplica(*state.info->replica_repl_offset, Now());
+  }
+  if (group_) group_->OnUpstream(instance, replica.upstream->state(), replica.lag.behind());
+}
+
+void Watcher::OnUpstream(std::size_t instance) {
+  Replica& replica = replicas_[instance];
+  const redis::UpstreamState& upstream = replica.upstream->state();
+  if (upstream.master_offset) replica.lag.OnMaster(*upstream.master_offset, Now());
+  if (group_) group_->OnUpstream(instance, upstream, replica.lag.behind());
+  Reconsider();
+}
+
+void Watcher::CountRole(std::size_t instance) {
+  const redis::InstanceState& state = instances_[instance]->state();
+  RoleSeen& seen = roles_[instance];
+  if (!state.info || seen.role == state.info->role) return;
+  const bool changed = seen.role.has_value();
+  seen.role = state.info->role;
+  seen.promoted_at.reset();
+  if (!changed) return;
+  ++telemetry_.tally.role_changes[config_.redis[instance].ToString()];
+  if (seen.role == redis::Role::kMaster) seen.promoted_at = state.role_since;
+}
+
+void Watcher::CountFailover(TimePoint now) {
+  if (!group_->master_entries()) return;
+  for (const consul::ServiceEntry& entry : *group_->master_entries()) {
+    if (!entry.IsServed() || !entry.HasTag("master") || entry.node != node_) continue;
+    for (std::size_t i = 0; i < roles_.size(); ++i) {
+      if (!roles_[i].promoted_at || entry.id != ServiceIdOf(config_.redis[i])) continue;
+      telemetry_.tally.failovers.Observe(now - *roles_[i].promoted_at);
+      roles_[i].promoted_at.reset();
+    }
+  }
 }
 
 /// A hello says where a Sentinel is, no more: anybody who may PUBLISH can forge one. The Sentinel itself is asked.
@@ -228,7 +308,7 @@ void Watcher::AddSentinel(const redis::Endpoint& endpoint, const std::string& na
   const std::string subject = "sentinel " + endpoint.ToString();
   redis::SentinelClient::Options options;
   options.endpoint = endpoint;
-  options.credentials = config_.sentinel_credentials;
+  options.access = config_.SentinelAccess();
   options.master_name = name;
   redis::SentinelClient::Handlers handlers;
   handlers.on_view = [this, endpoint](const redis::SentinelView& view) { OnSentinelView(endpoint, view); };
@@ -236,6 +316,8 @@ void Watcher::AddSentinel(const redis::Endpoint& endpoint, const std::string& na
     if (group_) group_->OnSentinelInstances(replicas);
   };
   handlers.on_election = [this, endpoint](const std::optional<redis::Election>& election) {
+    const auto found = sentinels_.find(endpoint);
+    if (found != sentinels_.end()) found->second.election = election;
     if (!group_) return;
     group_->OnElection(endpoint.ToString(), election);
     Reconsider();
@@ -246,6 +328,9 @@ void Watcher::AddSentinel(const redis::Endpoint& endpoint, const std::string& na
   };
   handlers.on_peers = [this](const std::vector<redis::Endpoint>& peers) {
     for (const redis::Endpoint& peer : peers) AddSentinel(peer, master_name_, false);
+  };
+  handlers.on_answer = [this](std::chrono::nanoseconds duration, bool answered) {
+    telemetry_.tally.sentinel.Add(duration, answered);
   };
   handlers.on_lost = [this, endpoint, subject](const redis::Error& error) {
     Report(subject, error.message, {});
@@ -262,7 +347,11 @@ void Watcher::AddSentinel(const redis::Endpoint& endpoint, const std::string& na
 
 void Watcher::OnSentinelView(const redis::Endpoint& endpoint, const redis::SentinelView& view) {
   Report("sentinel " + endpoint.ToString(), std::nullopt, "answers");
-  if (const auto found = sentinels_.find(endpoint); found != sentinels_.end()) found->second.lost_since.reset();
+  if (const auto found = sentinels_.find(endpoint); found != sentinels_.end()) {
+    found->second.lost_since.reset();
+    found->second.view = view;
+    found->second.viewed_at = Now();
+  }
   if (master_name_.empty() && view.master_name.size() <= kMaxMasterName) master_name_ = view.master_name;
   if (!config_.hang_after && view.down_after.count() > 0) {
     for (const auto& instance : instances_) instance->SetHangAfter(view.down_after);
@@ -285,16 +374,42 @@ void Watcher::ForgetLostSentinels(TimePoint now) {
 }
 
 void Watcher::OnClaim(const consul::Result<consul::KvPair>& pair) {
+  if (!pair) ++telemetry_.tally.consul.errors;
   ReportConsul("key " + claim_key_, pair ? std::nullopt : std::optional(pair.error()));
+  // A server that dies without a word keeps the queries that were passed on to it: those that wait longer hang as well.
+  if (!pair && pair.error().kind == consul::ErrorKind::kTimeout) WatchCatalogs();
   group_->OnClaim(pair, Now());
   Reconsider();
+}
+
+void Watcher::WatchClaim() {
+  claim_watch_ =
+      client_->WatchKv(claim_key_, kClaimWait, [this](const consul::Result<consul::KvPair>& pair) { OnClaim(pair); });
+}
+
+void Watcher::WatchCatalogs() {
+  catalog_watch_ = WatchCatalog(config_.master_service, &Group::OnCatalog);
+  if (config_.replica_service != config_.master_service) {
+    replica_watch_ = WatchCatalog(config_.replica_service, &Group::OnReplicaCatalog);
+  }
+}
+
+/// A comparison was lost to something that the watches have not told yet, and may not tell for long.
+void Watcher::ReadAgain() {
+  const TimePoint now = Now();
+  if (now < read_again_at_) return;
+  read_again_at_ = now + kReadAgain;
+  WatchClaim();
+  WatchCatalogs();
 }
 
 std::unique_ptr<consul::Watch> Watcher::WatchCatalog(const std::string& service, CatalogReader reader) {
   return client_->WatchService(
       service, kCatalogWait, [this, service, reader](consul::Result<std::vector<consul::ServiceEntry>> entries) {
+        if (!entries) ++telemetry_.tally.consul.errors;
         ReportConsul("service " + service, entries ? std::nullopt : std::optional(entries.error()));
         (*group_.*reader)(std::move(entries), Now());
+        CountFailover(Now());
         Reconsider();
       });
 }
@@ -318,8 +433,9 @@ void Watcher::Reconsider() {
   }
   for (const Publisher::Call& call : calls) Execute(call);
   if (group_->drift_corrected() != drift_said_) {
+    telemetry_.tally.drift_corrections += group_->drift_corrected() - drift_said_;
     drift_said_ = group_->drift_corrected();
-    Log(LogLevel::kWarn, "consul", "the catalog differed from what was meant, corrected");
+    Note(LogLevel::kWarn, "consul", "the catalog differed from what was meant, corrected");
   }
 }
 
@@ -333,10 +449,10 @@ void Watcher::LogClaim() {
                                      : std::nullopt,
          "understood");
   if (!record->claim) return;
-  Log(LogLevel::kInfo, "claim",
-      std::string(record->claim->state == Claim::State::kHeld ? "held" : "yielded") + " by " +
-          HolderName(*record->claim) + " at epoch " + std::to_string(record->claim->epoch) + " (" +
-          std::string(ToString(record->claim->authority)) + ")");
+  Note(LogLevel::kInfo, "claim",
+       std::string(record->claim->state == Claim::State::kHeld ? "held" : "yielded") + " by " +
+           HolderName(*record->claim) + " at epoch " + std::to_string(record->claim->epoch) + " (" +
+           std::string(ToString(record->claim->authority)) + ")");
 }
 
 void Watcher::FenceRedis(std::size_t instance, const Verdict& verdict, TimePoint now) {
@@ -345,17 +461,17 @@ void Watcher::FenceRedis(std::size_t instance, const Verdict& verdict, TimePoint
   const std::string subject = config_.redis[instance].ToString();
   if (verdict.demote_to && now >= fenced.demote_again_at) {
     fenced = {.holding = false, .demote_again_at = now + kDemoteAgain};
-    Log(LogLevel::kWarn, subject, "superseded: made a replica of " + verdict.demote_to->ToString());
+    Note(LogLevel::kWarn, subject, "superseded: made a replica of " + verdict.demote_to->ToString());
     client.Demote(*verdict.demote_to, [subject](const redis::Result<void>& result) {
       if (!result) Log(LogLevel::kWarn, subject, "could not be made a replica: " + result.error().message);
     });
   } else if (verdict.hold_writes && !fenced.holding) {
     fenced.holding = true;
-    Log(LogLevel::kInfo, subject, "writes are held back: Sentinel has chosen its successor");
+    Note(LogLevel::kInfo, subject, "writes are held back: Sentinel has chosen its successor");
     client.HoldWrites(kHoldWrites);
   } else if (!verdict.hold_writes && fenced.holding && group_->HoldsClaim(instance)) {
     fenced.holding = false;
-    Log(LogLevel::kInfo, subject, "writes go on: the failover was given up");
+    Note(LogLevel::kInfo, subject, "writes go on: the failover was given up");
     client.ReleaseWrites();
   }
 }
@@ -365,9 +481,9 @@ void Watcher::LogVerdict(std::size_t instance, const Verdict& verdict) {
   const Publication& publication = *verdict.publication;
   std::string line = verdict.take ? "takes the claim: " : "published " + std::string(TagWord(publication.tag)) + ", ";
   line += std::string(ToString(publication.status)) + ": " + publication.reason;
-  if (line == said_[instance]) return;
-  said_[instance] = line;
-  Log(LogLevel::kInfo, config_.redis[instance].ToString(), line);
+  if (line == said_[instance].line) return;
+  said_[instance] = {line, Now()};
+  Note(LogLevel::kInfo, config_.redis[instance].ToString(), line);
 }
 
 void Watcher::Execute(const Publisher::Call& call) {
@@ -376,7 +492,8 @@ void Watcher::Execute(const Publisher::Call& call) {
         "tells Consul: " + call.reason);
   }
   // A group that was built anew meanwhile never made this call.
-  const auto done = [this, call, nodes = nodes_met_](const consul::Result<std::uint64_t>& result) {
+  const auto done = [this, call, nodes = nodes_met_, asked_at = Now()](const consul::Result<std::uint64_t>& result) {
+    CountCall(asked_at, result.has_value() || result.error().kind == consul::ErrorKind::kConflict);
     if (nodes == nodes_met_) OnDone(call, result);
   };
   const auto plain = [done](const consul::Result<void>& result) {
@@ -401,15 +518,23 @@ void Watcher::OnDone(const Publisher::Call& call, const consul::Result<std::uint
                                     result.error().kind == consul::ErrorKind::kNotFound);
   if (expected) {
     Log(LogLevel::kDebug, "consul", result.error().message);
-    if (result.error().kind == consul::ErrorKind::kConflict) ReportConflict(result.error());
+    if (result.error().kind == consul::ErrorKind::kConflict) {
+      ReportConflict(result.error());
+      ReadAgain();
+    }
   } else {
     if (std::holds_alternative<Publisher::Transaction>(call.what)) conflicts_since_.reset();
     static constexpr std::array kWhat{"registration", "check", "takeover", "claim", "deregistration"};
     ReportConsul(kWhat[call.what.index()], result ? std::nullopt : std::optional(result.error()));
   }
+  if (result && std::holds_alternative<Publisher::Transaction>(call.what)) {
+    ++(call.lane == Publisher::kGroupLane ? telemetry_.tally.withdrawals : telemetry_.tally.takeovers);
+  }
   group_->OnDone(call, result, Now());
   Reconsider();
 }
+
+void Watcher::CountCall(TimePoint asked_at, bool answered) { telemetry_.tally.consul.Add(Now() - asked_at, answered); }
 
 void Watcher::ReportConflict(const consul::Error& error) {
   const TimePoint now = Now();
@@ -445,12 +570,17 @@ void Watcher::Report(const std::string& subject, const std::optional<std::string
   if (!trouble) {
     if (before == troubles_.end()) return;
     troubles_.erase(before);
-    Log(LogLevel::kInfo, subject, well);
+    Note(LogLevel::kInfo, subject, well);
     return;
   }
   if (before != troubles_.end() && before->second == *trouble) return;
   troubles_[subject] = *trouble;
-  Log(LogLevel::kWarn, subject, *trouble);
+  Note(LogLevel::kWarn, subject, *trouble);
+}
+
+void Watcher::Note(LogLevel level, const std::string& subject, const std::string& text) {
+  Log(level, subject, text);
+  telemetry_.timeline.Add({std::chrono::floor<milliseconds>(std::chrono::system_clock::now()), subject, text});
 }
 
 /// An agent that cannot be reached, or servers without a leader, fail every call, each in its own words: said once.

@@ -10,9 +10,13 @@
 #include "agent/backoff.h"
 #include "agent/config.h"
 #include "agent/group.h"
+#include "agent/log.h"
+#include "agent/telemetry.h"
 #include "consul/client.h"
 #include "redis/instance_client.h"
+#include "redis/replica_lag.h"
 #include "redis/sentinel_client.h"
+#include "redis/upstream_client.h"
 
 struct uv_loop_s;
 
@@ -23,8 +27,8 @@ namespace rcb::agent {
 class Watcher {
  public:
   /// `client` talks to the local Consul agent. Nothing is deregistered by destruction: what stands in Consul outlives
-  /// an upgrade of the agent by its TTL.
-  Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client);
+  /// an upgrade of the agent by its TTL. `telemetry` must outlive the watcher.
+  Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client, Telemetry& telemetry);
   ~Watcher();
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
@@ -44,11 +48,15 @@ class Watcher {
   static constexpr std::chrono::milliseconds kTick{100};
 
   /// What this agent registers in Consul.
-  std::vector<std::string> ServiceIds() const;
+  std::vector<std::string> ServiceIds() const { return ServiceIds(config_); }
+  /// What an agent of this host would register with these settings.
+  static std::vector<std::string> ServiceIds(const Config& config);
   /// Removes a registration that an earlier configuration made.
   void Deregister(const std::string& service_id);
   /// One line for the service manager.
   std::string Summary() const;
+  /// All that is known now.
+  Status Describe() const;
 
  private:
   struct Sentinel {
@@ -56,6 +64,27 @@ class Watcher {
     bool configured = false;
     std::string asked;  ///< The group's name that it is asked about; empty: its only one.
     std::optional<TimePoint> lost_since;
+    std::optional<redis::SentinelView> view;  ///< The last one.
+    TimePoint viewed_at{};
+    std::optional<redis::Election> election;
+  };
+
+  /// How a replica stands to its master.
+  struct Replica {
+    std::unique_ptr<redis::UpstreamClient> upstream;
+    redis::ReplicaLag lag;
+  };
+
+  /// What was last said of an instance.
+  struct Said {
+    std::string line;
+    TimePoint since{};
+  };
+
+  /// The role of an instance, as far as it is counted.
+  struct RoleSeen {
+    std::optional<redis::Role> role;
+    std::optional<TimePoint> promoted_at;  ///< Until the catalog serves it as master.
   };
 
   /// What was done to a Redis server itself.
@@ -65,18 +94,26 @@ class Watcher {
   };
 
   void AskWhoWeAre();
+  void RenewToken();
   void ReportConflict(const consul::Error& error);
   void OnNode(const consul::AgentSelf& self);
   Identity IdentityOf(const redis::Endpoint& endpoint) const;
   std::string ServiceIdOf(const redis::Endpoint& endpoint) const;
   std::uint16_t PortOf(const redis::Endpoint& endpoint) const;
   void OnInstanceChange(std::size_t instance);
+  void CountRole(std::size_t instance);
+  void CountFailover(TimePoint now);
+  void FollowUpstream(std::size_t instance);
+  void OnUpstream(std::size_t instance);
   void OnHello(const redis::SentinelHello& hello);
   void AddSentinel(const redis::Endpoint& endpoint, const std::string& name, bool configured);
   void OnSentinelView(const redis::Endpoint& endpoint, const redis::SentinelView& view);
   void ForgetLostSentinels(TimePoint now);
   void OnClaim(const consul::Result<consul::KvPair>& pair);
   using CatalogReader = void (Group::*)(consul::Result<std::vector<consul::ServiceEntry>>, TimePoint);
+  void WatchClaim();
+  void WatchCatalogs();
+  void ReadAgain();
   std::unique_ptr<consul::Watch> WatchCatalog(const std::string& service, CatalogReader reader);
   void Reconsider();
   void FenceRedis(std::size_t instance, const Verdict& verdict, TimePoint now);
@@ -84,6 +121,13 @@ class Watcher {
   void Execute(const Publisher::Call& call);
   void OnDone(const Publisher::Call& call, const consul::Result<std::uint64_t>& result);
   void LogClaim();
+
+  /// Into the log and the timeline.
+  void Note(LogLevel level, const std::string& subject, const std::string& text);
+  void CountCall(TimePoint asked_at, bool answered);
+  std::string Unready() const;
+  InstanceStatus DescribeInstance(std::size_t instance) const;
+  void DescribeCatalog(Status& status) const;
 
   /// Says something about a subject once, and again only when it changes. nullopt: it is well (said when it was not).
   void Report(const std::string& subject, const std::optional<std::string>& trouble, const std::string& well);
@@ -95,22 +139,28 @@ class Watcher {
   std::string claim_key_;
   std::string master_name_;
   bool silent_ = false;
+  std::string token_;  ///< Of Consul.
   std::map<std::string, std::string> troubles_;
-  std::vector<std::string> said_;  ///< The last verdict's line, by instance.
-  std::vector<Fenced> fenced_;     ///< By instance.
+  Telemetry& telemetry_;
+  std::vector<Said> said_;       ///< The last verdict, by instance.
+  std::vector<RoleSeen> roles_;  ///< By instance.
+  std::vector<Fenced> fenced_;   ///< By instance.
   std::uint64_t drift_said_ = 0;
 
   std::unique_ptr<Group> group_;  ///< Absent until the Consul node's name is known.
   std::string node_;
+  consul::AgentSelf self_;
   std::uint64_t nodes_met_ = 0;  ///< How often the group was built: each time the Consul agent got another name.
   std::optional<ClaimRecord> claim_said_;
   TimePoint ask_again_at_{};                  ///< When to ask for the node's name again.
+  TimePoint read_again_at_{};                 ///< When a lost comparison may have the watches begin anew.
   std::optional<TimePoint> conflicts_since_;  ///< Since when every takeover lost its comparison.
   Backoff ask_backoff_;
 
   // Destroyed first: their callbacks reach everything above.
   std::map<redis::Endpoint, Sentinel> sentinels_;
   std::vector<std::unique_ptr<redis::InstanceClient>> instances_;
+  std::vector<Replica> replicas_;  ///< By instance.
   std::unique_ptr<consul::Watch> claim_watch_;
   std::unique_ptr<consul::Watch> catalog_watch_;
   std::unique_ptr<consul::Watch> replica_watch_;  ///< Where the replicas have a service of their own.

@@ -169,6 +169,8 @@ Result<std::unique_ptr<Client>> Client::Create(uv_loop_s* loop, const HttpTransp
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Client::~Client() = default;
 
+Result<void> Client::SetToken(const std::string& token) { return impl_->transport->SetToken(token); }
+
 void Client::RegisterService(const ServiceRegistration& registration, Handler<void> handler) {
   impl_->Call<void>(RegisterServiceRequest(registration), "cannot register service " + registration.id,
                     ParseEmptyResponse, std::move(handler));

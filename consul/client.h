@@ -35,6 +35,9 @@ class Client {
   static Result<std::unique_ptr<Client>> Create(uv_loop_s* loop, const HttpTransport::Options& options);
   ~Client();
 
+  /// Of the calls to come, see HttpTransport::SetToken(). A service keeps the token that registered it: register again.
+  Result<void> SetToken(const std::string& token);
+
   void RegisterService(const ServiceRegistration& registration, Handler<void> handler);
   void DeregisterService(const std::string& service_id, Handler<void> handler);
   /// Error kNotFound: the local agent does not know the check (it restarted empty).

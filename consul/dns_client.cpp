@@ -11,6 +11,7 @@
 #include <array>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace rcb::consul {
@@ -42,7 +43,7 @@ struct ChannelDestroyer {
 };
 using Channel = std::unique_ptr<ares_channeldata, ChannelDestroyer>;
 
-/// What c-ares said to one question. Outlives the channel's interest in it: see Impl::Ask().
+/// What c-ares said to one question. The channel must not outlive it while it has none: see Impl::Ask().
 struct Outcome {
   bool is_there = false;
   int status = ARES_SUCCESS;
@@ -121,13 +122,14 @@ class DnsClient::Impl {
   }
 
   Result<DnsMessage> Ask(const std::string& name, RecordType type, milliseconds timeout) {
-    auto channel = OpenChannel(timeout);
-    if (!channel) return tl::unexpected(channel.error());
+    if (auto open = OpenChannel(timeout); !open) return tl::unexpected(open.error());
     Outcome outcome;
-    ares_query(channel->get(), name.c_str(), kClassIn, static_cast<int>(type), OnOutcome, &outcome);
-    const bool heard = Wait(channel->get(), outcome, timeout);
-    channel->reset();  // Ends what is still under way; OnOutcome() is not called after this.
-    if (outcome.message.empty()) return tl::unexpected(Silence(outcome.status, heard, timeout));
+    ares_query(channel_.get(), name.c_str(), kClassIn, static_cast<int>(type), OnOutcome, &outcome);
+    const auto heard = Wait(channel_.get(), outcome, timeout);
+    if (!outcome.is_there) channel_.reset();  // It shall not speak to OnOutcome() any more.
+    if (outcome.message.empty()) {
+      return tl::unexpected(heard ? Nonsense(*heard) : Silence(outcome.status, timeout));
+    }
 
     auto message = ParseDnsMessage(outcome.message);
     if (!message) return Fail(ErrorKind::kMalformedReply, description_ + " sent a " + message.error().message);
@@ -141,8 +143,9 @@ class DnsClient::Impl {
   const std::string& description() const { return description_; }
 
  private:
-  /// A channel for one question: its timeouts cannot be changed later, and opening one takes microseconds.
-  Result<Channel> OpenChannel(milliseconds timeout) {
+  /// Has channel_ ready for a question. It serves as long as the timeout is the same, which it cannot change.
+  Result<void> OpenChannel(milliseconds timeout) {
+    if (channel_ != nullptr && channel_timeout_ == timeout) return {};
     ares_options settings{};
     // The search list is not used by ares_query() and the host's other files not at all.
     settings.flags = ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES;
@@ -155,18 +158,22 @@ class DnsClient::Impl {
     ares_channel raw = nullptr;
     const int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ;
     int status = ares_init_options(&raw, &settings, mask);
-    Channel channel(status == ARES_SUCCESS ? raw : nullptr);
+    channel_.reset(status == ARES_SUCCESS ? raw : nullptr);
+    channel_timeout_ = timeout;
     if (status == ARES_SUCCESS && !servers_.empty()) status = ares_set_servers_ports(raw, servers_.data());
     if (status != ARES_SUCCESS) {
+      channel_.reset();
       return Fail(ErrorKind::kServer, "c-ares cannot ask " + description_ + ": " + ares_strerror(status));
     }
-    return channel;
+    return {};
   }
 
-  /// Drives the channel until the outcome is there or the time is over. True: bytes came from the server.
-  static bool Wait(ares_channel channel, const Outcome& outcome, milliseconds timeout) {
+  /// Drives the channel until the outcome is there or the time is over. The last that came from the server, if anything
+  /// did: c-ares drops without a word what does not answer its question.
+  static std::optional<std::vector<std::uint8_t>> Wait(ares_channel channel, const Outcome& outcome,
+                                                       milliseconds timeout) {
     const TimePoint deadline = std::chrono::steady_clock::now() + timeout;
-    bool heard = false;
+    std::optional<std::vector<std::uint8_t>> heard;
     while (!outcome.is_there) {
       std::array<ares_socket_t, ARES_GETSOCK_MAXNUM> sockets{};
       std::array<pollfd, ARES_GETSOCK_MAXNUM> polled{};
@@ -178,13 +185,14 @@ class DnsClient::Impl {
         if (ARES_GETSOCK_WRITABLE(wanted, i) != 0) events |= POLLOUT;
         if (events != 0) polled[count++] = {.fd = sockets[i], .events = events, .revents = 0};
       }
-      const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
-      if (left.count() <= 0) break;
+      const auto remaining = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
+      const milliseconds left = std::max(remaining, milliseconds(0));
       timeval longest{.tv_sec = left.count() / 1000, .tv_usec = left.count() % 1000 * 1000};
       timeval buffer{};
       const timeval* const next = ares_timeout(channel, &longest, &buffer);
       const auto pause = next->tv_sec * 1000 + (next->tv_usec + 999) / 1000;
       if (poll(polled.data(), count, static_cast<int>(pause)) <= 0) {
+        if (left.count() == 0) break;                                // A process that was held up has now looked, too.
         ares_process_fd(channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);  // Time passed: c-ares may send again.
         continue;
       }
@@ -192,7 +200,7 @@ class DnsClient::Impl {
         const bool failed = (polled[i].revents & (POLLERR | POLLHUP)) != 0;
         const bool readable = (polled[i].revents & POLLIN) != 0;
         const bool writable = (polled[i].revents & POLLOUT) != 0;
-        heard = heard || (readable && !failed);
+        if (readable && !failed) heard = Peek(polled[i].fd);
         ares_process_fd(channel, readable || failed ? polled[i].fd : ARES_SOCKET_BAD,
                         writable ? polled[i].fd : ARES_SOCKET_BAD);
       }
@@ -200,20 +208,43 @@ class DnsClient::Impl {
     return heard;
   }
 
-  /// Why there is no message to read.
-  Error Silence(int status, bool heard, milliseconds timeout) const {
-    const std::string remedy = options_.host.empty()
-                                   ? ": does it forward Consul's domain? (--dns HOST:PORT asks Consul itself)"
-                                   : ": is the Consul agent running there? (--dns, REDIS_RESOLVE_DNS)";
-    if (heard) {
-      return {ErrorKind::kMalformedReply, description_ + " sent something that is no usable answer" + remedy};
+  /// What is about to be read from `fd`, left there.
+  static std::vector<std::uint8_t> Peek(int fd) {
+    std::vector<std::uint8_t> bytes(kEdnsBytes);
+    const ssize_t size = recv(fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
+    bytes.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+    return bytes;
+  }
+
+  std::string Remedy() const {
+    return options_.host.empty() ? ": does it forward Consul's domain? (--dns HOST:PORT asks Consul itself)"
+                                 : ": is the Consul agent running there? (--dns, REDIS_RESOLVE_DNS)";
+  }
+
+  /// Why `heard` was not taken for the answer.
+  Error Nonsense(std::span<const std::uint8_t> heard) const {
+    if (options_.tcp) {
+      return {ErrorKind::kMalformedReply,
+              description_ + " closed the connection or sent no usable answer over it" + Remedy()};
     }
+    const auto message = ParseDnsMessage(heard);
+    return {ErrorKind::kMalformedReply,
+            description_ +
+                (message ? " sent an answer to another question (its id or its name is not ours)"
+                         : " sent a " + message.error().message) +
+                Remedy()};
+  }
+
+  /// Why nothing was heard. The kernel keeps from us what comes from another address or port than we asked.
+  Error Silence(int status, milliseconds timeout) const {
     switch (status) {
-      case ARES_ECONNREFUSED: return {ErrorKind::kUnreachable, description_ + " cannot be reached" + remedy};
+      case ARES_ECONNREFUSED: return {ErrorKind::kUnreachable, description_ + " cannot be reached" + Remedy()};
       case ARES_EBADNAME:
         return {ErrorKind::kConfiguration, "c-ares takes the name for none: check the service and the domain"};
       case ARES_ENOMEM: return {ErrorKind::kServer, "out of memory while asking " + description_};
-      default: return {ErrorKind::kTimeout, "no answer from " + description_ + " within " + TimeText(timeout) + remedy};
+      default:
+        return {ErrorKind::kTimeout,
+                "no answer from " + description_ + " itself within " + TimeText(timeout) + Remedy()};
     }
   }
 
@@ -221,6 +252,8 @@ class DnsClient::Impl {
   std::string description_;
   AresLibrary library_;
   std::vector<ares_addr_port_node> servers_;  // Linked in their order; empty: resolv.conf's.
+  Channel channel_;
+  milliseconds channel_timeout_{0};
 };
 
 DnsClient::DnsClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -2,15 +2,17 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
 namespace rcb::consul {
 namespace {
 
-constexpr std::size_t kMaxNameOctets = 255;  // RFC 1035 section 2.3.4.
-constexpr int kMaxPointers = 126;            // One for each label that a name of 255 octets can have.
-constexpr int kMaxAliases = 8;               // Longer CNAME chains are loops or mischief.
+constexpr std::size_t kMaxLabelOctets = 63;  // RFC 1035 section 2.3.4.
+constexpr std::size_t kMaxNameOctets = 255;
+constexpr int kMaxPointers = 126;  // One for each label that a name of 255 octets can have.
+constexpr int kMaxAliases = 8;     // Longer CNAME chains are loops or mischief.
 
 constexpr std::uint16_t kClassIn = 1;
 constexpr std::uint16_t kTypeA = 1;
@@ -37,7 +39,8 @@ class Reader {
     return static_cast<std::uint16_t>(message_[at] << 8 | message_[at + 1]);
   }
 
-  std::optional<std::string> Name();
+  /// A name, or what is wrong with it, to follow "the name of ...".
+  tl::expected<std::string, const char*> Name();
 
  private:
   std::span<const std::uint8_t> message_;
@@ -56,7 +59,8 @@ void AppendEscaped(std::string& text, std::uint8_t octet) {
   text += static_cast<char>('0' + octet % 10);
 }
 
-std::optional<std::string> Reader::Name() {
+tl::expected<std::string, const char*> Reader::Name() {
+  const auto wrong = [](const char* what) { return tl::unexpected<const char*>(what); };
   std::string name;
   std::size_t octets = 1;  // The root's.
   std::size_t at = position_;
@@ -69,20 +73,22 @@ std::optional<std::string> Reader::Name() {
       return name;
     }
     if ((length & 0xc0) == 0xc0) {
-      if (at + 1 >= message_.size() || ++pointers > kMaxPointers) return std::nullopt;
+      if (at + 1 >= message_.size()) return wrong("is cut off");
+      if (++pointers > kMaxPointers) return wrong("has too many pointers");
       if (pointers == 1) position_ = at + 2;
       const std::size_t target = (length & 0x3f) << 8 | message_[at + 1];
-      if (target >= earliest) return std::nullopt;
+      if (target >= earliest) return wrong("has a pointer that leads forward or in a circle");
       earliest = at = target;
       continue;
     }
     octets += 1 + length;
-    if (length > 63 || octets > kMaxNameOctets || length >= message_.size() - at) return std::nullopt;
+    if (length > kMaxLabelOctets || octets > kMaxNameOctets) return wrong("is too long");
+    if (length >= message_.size() - at) return wrong("is cut off");
     if (!name.empty()) name += '.';
     for (const std::uint8_t octet : message_.subspan(at + 1, length)) AppendEscaped(name, octet);
     at += 1 + length;
   }
-  return std::nullopt;
+  return wrong("is cut off");
 }
 
 template <int kFamily, std::size_t kOctets>
@@ -128,25 +134,19 @@ bool TakeRecord(DnsMessage& result, bool is_answer, std::string name, std::uint1
   }
 }
 
-/// What `name` is called in the end, when its aliases are followed.
-std::string_view CanonicalName(const std::vector<DnsMessage::Alias>& aliases, std::string_view name) {
-  for (int hop = 0; hop < kMaxAliases; ++hop) {
-    bool followed = false;
-    for (const DnsMessage::Alias& alias : aliases) {
-      if (alias.name != name) continue;
-      name = alias.target;
-      followed = true;
-      break;
-    }
-    if (!followed) break;
-  }
-  return name;
-}
-
 }  // namespace
 
+std::string DnsMessage::CanonicalName(std::string_view name) const {
+  for (int hop = 0; hop < kMaxAliases; ++hop) {
+    const auto alias = std::find_if(aliases.begin(), aliases.end(), [&](const Alias& a) { return a.name == name; });
+    if (alias == aliases.end()) break;
+    name = alias->target;
+  }
+  return std::string(name);
+}
+
 std::vector<SrvRecord> DnsMessage::SrvRecordsOf(std::string_view name) const {
-  const std::string_view canonical = CanonicalName(aliases, name);
+  const std::string canonical = CanonicalName(name);
   std::vector<SrvRecord> records;
   for (const Srv& service : services) {
     if (service.name == canonical) records.push_back(service.record);
@@ -155,7 +155,7 @@ std::vector<SrvRecord> DnsMessage::SrvRecordsOf(std::string_view name) const {
 }
 
 std::string DnsMessage::AddressOf(std::string_view name) const {
-  const std::string_view canonical = CanonicalName(aliases, name);
+  const std::string canonical = CanonicalName(name);
   const Address* found = nullptr;
   for (const Address& address : addresses) {
     if (address.name != canonical) continue;
@@ -182,13 +182,15 @@ Result<DnsMessage> ParseDnsMessage(std::span<const std::uint8_t> bytes) {
   DnsMessage result;
   result.response_code = flags & 0x0f;
   for (int i = 0; i < questions; ++i) {
-    if (!reader.Name() || !reader.Skip(4)) return malformed("its question is cut off or wrong");
+    const auto name = reader.Name();
+    if (!name) return malformed(std::string("the name in its question ") + name.error());
+    if (!reader.Skip(4)) return malformed("its question is cut off");
   }
   const int records = answers + authorities + additionals;
   for (int i = 0; i < records; ++i) {
     const std::string which = "record " + std::to_string(i + 1) + " of " + std::to_string(records);
     auto name = reader.Name();
-    if (!name) return malformed("the name of " + which + " is cut off or wrong");
+    if (!name) return malformed("the name of " + which + " " + name.error());
     const auto type = reader.Number();
     const auto record_class = reader.Number();
     const bool has_ttl = reader.Skip(4);

@@ -44,6 +44,9 @@ struct DnsMessage {
   std::vector<Address> addresses;  ///< Of the answer and additional sections.
   std::vector<Alias> aliases;      ///< Of the answer and additional sections.
 
+  /// What `name` is called in the end, aliases followed (eight at most); `name` itself when it has none.
+  std::string CanonicalName(std::string_view name) const;
+
   /// The SRV records of `name`, aliases followed. Empty when there are none.
   std::vector<SrvRecord> SrvRecordsOf(std::string_view name) const;
 

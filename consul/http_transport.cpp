@@ -104,6 +104,13 @@ Result<void> CheckFile(const std::string& path, const std::string& setting) {
   return Fail(ErrorKind::kConfiguration, "cannot read " + path + " (setting " + setting + "): " + std::strerror(errno));
 }
 
+/// It becomes a header line.
+Result<void> CheckToken(const std::string& token) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (std::none_of(token.begin(), token.end(), is_control)) return {};
+  return Fail(ErrorKind::kConfiguration, "the Consul token holds a line end or another control character");
+}
+
 bool EqualsIgnoringCase(std::string_view left, std::string_view right) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
   return std::equal(left.begin(), left.end(), right.begin(), right.end(),
@@ -167,12 +174,8 @@ class HttpTransport::Impl {
     transfer->timeout = std::max(request.timeout, std::chrono::milliseconds{1});
     transfer->handler = std::move(handler);
     transfer->url = target_.base_url + request.path;
-    if (!options_.name_space.empty()) {
-      char* name_space = curl_easy_escape(nullptr, options_.name_space.c_str(), 0);
-      transfer->url += request.path.find('?') == std::string::npos ? "?ns=" : "&ns=";
-      transfer->url += name_space;
-      curl_free(name_space);
-    }
+    AddParameter(transfer->url, "ns", options_.name_space);
+    AddParameter(transfer->url, "partition", options_.partition);
     transfer->request_body = request.body;
     Configure(*transfer, request.method);
     // Starts nothing by itself: curl asks for a deadline of zero, which the loop serves in its next round.
@@ -180,6 +183,8 @@ class HttpTransport::Impl {
     transfers_.emplace(id, std::move(transfer));
     return id;
   }
+
+  void set_token(const std::string& token) { options_.token = token; }
 
   void Cancel(RequestId id) {
     const auto found = transfers_.find(id);
@@ -240,11 +245,22 @@ class HttpTransport::Impl {
       transfer.connect_to.reset(curl_slist_append(nullptr, target_.connect_to.c_str()));
       curl_easy_setopt(easy, CURLOPT_CONNECT_TO, transfer.connect_to.get());
     }
-    if (!options_.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
+    if (!options_.ca_file.empty()) {
+      curl_easy_setopt(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
+      curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);  // Else a renewed file is seen after a day.
+    }
     if (!options_.client_cert.empty()) curl_easy_setopt(easy, CURLOPT_SSLCERT, options_.client_cert.c_str());
     if (!options_.client_key.empty()) curl_easy_setopt(easy, CURLOPT_SSLKEY, options_.client_key.c_str());
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, options_.verify ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, options_.verify ? 2L : 0L);
+  }
+
+  /// Nothing for an empty value.
+  static void AddParameter(std::string& url, const std::string& name, const std::string& value) {
+    if (value.empty()) return;
+    char* escaped = curl_easy_escape(nullptr, value.c_str(), 0);
+    url += (url.find('?') == std::string::npos ? "?" : "&") + name + "=" + escaped;
+    curl_free(escaped);
   }
 
   static void AddHeader(Transfer& transfer, const std::string& line) {
@@ -433,10 +449,7 @@ Result<std::unique_ptr<HttpTransport>> HttpTransport::Create(uv_loop_s* loop, co
                                       std::pair{options.client_key, "consul_client_key, CONSUL_CLIENT_KEY"}}) {
     if (const auto readable = CheckFile(path, setting); !readable) return tl::unexpected(readable.error());
   }
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  if (std::any_of(options.token.begin(), options.token.end(), is_control)) {
-    return Fail(ErrorKind::kConfiguration, "the Consul token holds a line end or another control character");
-  }
+  if (const auto sound = CheckToken(options.token); !sound) return tl::unexpected(sound.error());
   return std::unique_ptr<HttpTransport>(new HttpTransport(std::make_unique<Impl>(loop, options, std::move(*target))));
 }
 
@@ -445,6 +458,12 @@ HttpTransport::~HttpTransport() = default;
 
 HttpTransport::RequestId HttpTransport::Send(const HttpRequest& request, Handler handler) {
   return impl_->Send(request, std::move(handler));
+}
+
+Result<void> HttpTransport::SetToken(const std::string& token) {
+  if (auto sound = CheckToken(token); !sound) return sound;
+  impl_->set_token(token);
+  return {};
 }
 
 void HttpTransport::Cancel(RequestId id) { impl_->Cancel(id); }

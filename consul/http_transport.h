@@ -24,6 +24,7 @@ class HttpTransport {
     std::string tls_server_name{};  ///< Name to verify in place of the URL's host.
     bool verify = true;
     std::string name_space{};  ///< Consul Enterprise namespace, added as `ns=`; empty: none.
+    std::string partition{};   ///< Consul Enterprise admin partition, added as `partition=`; empty: none.
   };
   using Handler = std::function<void(Result<HttpResponse>)>;
   using RequestId = std::uint64_t;
@@ -34,6 +35,8 @@ class HttpTransport {
 
   /// Never calls the handler before it returns. Bodies over 16 MiB end with kMalformedReply.
   RequestId Send(const HttpRequest& request, Handler handler);
+  /// Of the requests to come. Error kConfiguration: it holds a control character; then the old one stays.
+  Result<void> SetToken(const std::string& token);
   void Cancel(RequestId id);  ///< Its handler is not called any more. Unknown ids are ignored.
 
  private:

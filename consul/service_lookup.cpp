@@ -10,6 +10,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr int kMaxAliasHops = 4;  // Each costs a question; real chains have one or two.
+
 /// True for what may be handed to a shell or a resolver as a host's name; DnsMessage escapes all else with '\'.
 bool IsHostName(const std::string& name) {
   return std::all_of(name.begin(), name.end(), [](char c) {
@@ -32,6 +34,20 @@ class Lookup {
     return dns_.Ask(name, type, std::max(left, milliseconds(1)));
   }
 
+  /// Asks, and asks for the alias's target where the answer has an alias of the name and no more: a server that does
+  /// not follow it leaves that to us. `name` becomes the name that was answered for.
+  Result<DnsMessage> AskThroughAliases(std::string& name, RecordType type) {
+    for (int hop = 0;; ++hop) {
+      auto message = Ask(name, type);
+      if (!message) return message;
+      const bool is_there = type == RecordType::kSrv ? !message->SrvRecordsOf(name).empty()  //
+                                                     : !message->AddressOf(name).empty();
+      std::string canonical = message->CanonicalName(name);
+      if (is_there || canonical == name || hop == kMaxAliasHops) return message;
+      name = std::move(canonical);
+    }
+  }
+
   /// The host to dial for an SRV record of `answer`.
   Result<std::string> HostOf(const SrvRecord& record, const DnsMessage& answer) {
     const std::string& target = record.target;
@@ -42,10 +58,11 @@ class Lookup {
                                                   "', which is no host name: register the service with an IP address");
     }
     for (const RecordType type : {RecordType::kA, RecordType::kAaaa}) {
-      const auto message = Ask(target, type);
+      std::string name = target;
+      const auto message = AskThroughAliases(name, type);
       if (!message && message.error().kind == ErrorKind::kDenied) return target;
       if (!message) return tl::unexpected(message.error());
-      if (std::string ip = message->AddressOf(target); !ip.empty()) return ip;
+      if (std::string ip = message->AddressOf(name); !ip.empty()) return ip;
     }
     return Fail(ErrorKind::kMalformedReply, dns_.description() + " names the host " + target +
                                                 " but knows no address of it: register the service with an IP address");
@@ -65,9 +82,10 @@ bool ConcernsOneTarget(const Error& error) { return error.kind == ErrorKind::kMa
 Result<std::vector<ServiceAddress>> LookUpService(DnsClient& dns, const std::string& name,
                                                   const LookupOptions& options) {
   Lookup lookup(dns, options.timeout);
-  const auto answer = lookup.Ask(name, RecordType::kSrv);
+  std::string answered = name;
+  const auto answer = lookup.AskThroughAliases(answered, RecordType::kSrv);
   if (!answer) return tl::unexpected(answer.error());
-  std::vector<SrvRecord> records = answer->SrvRecordsOf(name);
+  std::vector<SrvRecord> records = answer->SrvRecordsOf(answered);
   // The root as target: the service is decidedly not available (RFC 2782).
   std::erase_if(records, [](const SrvRecord& record) { return record.target.empty(); });
   if (records.empty()) {
@@ -82,7 +100,7 @@ Result<std::vector<ServiceAddress>> LookUpService(DnsClient& dns, const std::str
                          : Fail(ErrorKind::kMalformedReply, name + " is published at " + record.target +
                                                                 " without a port: register the service with its port");
     if (!host) {
-      if (!options.first_only || !ConcernsOneTarget(host.error())) return tl::unexpected(host.error());
+      if (!options.pass_over_faulty || !ConcernsOneTarget(host.error())) return tl::unexpected(host.error());
       if (!passed_over) passed_over = host.error();
       continue;
     }

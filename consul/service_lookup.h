@@ -19,7 +19,8 @@ struct ServiceAddress {
 };
 
 struct LookupOptions {
-  bool first_only = false;  ///< One address is enough; else all of them.
+  bool first_only = false;        ///< One address is enough; else all of them.
+  bool pass_over_faulty = false;  ///< An instance without port or address is left out while there are others.
   std::chrono::milliseconds timeout{2000};
   UniformDraw draw;  ///< For the choice among equals.
 };
@@ -32,8 +33,10 @@ struct LookupOptions {
 /// without recursors, given a service whose address is a host name): the name itself is handed out, for the host's
 /// resolver to find.
 ///
+/// A name that the server only calls an alias of another is asked for under that one.
+///
 /// Errors: kNotFound (no such record), those of DnsClient::Ask(), and kMalformedReply for a service that was published
-/// without a port or whose target has no address. With `first_only` such an instance is passed over for the next one.
+/// without a port or whose target has no address, unless `pass_over_faulty` finds another.
 Result<std::vector<ServiceAddress>> LookUpService(DnsClient& dns, const std::string& name,
                                                   const LookupOptions& options);
 

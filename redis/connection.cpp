@@ -19,6 +19,7 @@
 
 #include "redis/loop_timer.h"
 #include "redis/resp.h"
+#include "redis/tls.h"
 
 namespace rcb::redis {
 namespace {
@@ -29,7 +30,6 @@ constexpr std::string_view kClientName = "redis-consul-agent";  // In CLIENT LIS
 constexpr std::size_t kMaxAddresses = 16;                       // Of one name; further ones are not tried.
 constexpr std::size_t kReadChunk = 16384;
 constexpr int kMaxReadsPerEvent = 16;         // Then others on the loop have their turn.
-constexpr std::size_t kMaxQuotedError = 200;  // Of a foreign error in a sentence.
 constexpr int kKeepaliveIdleSeconds = 15;     // A subscription is silent: only the kernel can notice
 constexpr int kKeepaliveIntervalSeconds = 5;  // that its peer's host is gone.
 constexpr int kKeepaliveProbes = 3;
@@ -69,25 +69,6 @@ void SetPort(Address& address, std::uint16_t port) {
 }
 
 std::string ErrnoText(int error) { return std::generic_category().message(error); }
-
-/// A foreign text fit for a line of a log.
-std::string Quote(std::string_view text) {
-  std::string quoted;
-  for (const char c : text.substr(0, kMaxQuotedError)) quoted += c >= ' ' && c <= '~' ? c : '?';
-  return quoted;
-}
-
-/// What an error reply means, by its first word (src/server.c createSharedObjects, src/acl.c; 2.8 to 8).
-ErrorKind KindOfReply(std::string_view text) {
-  const std::string_view code = text.substr(0, text.find(' '));
-  if (code == "NOAUTH" || code == "WRONGPASS") return ErrorKind::kAuthentication;
-  if (text.starts_with("ERR invalid password")) return ErrorKind::kAuthentication;  // Before 6.0.
-  if (code == "NOPERM") return ErrorKind::kPermission;
-  if (code == "DENIED") return ErrorKind::kPermission;  // Protected mode: only local clients are served.
-  if (code == "BUSY") return ErrorKind::kBusy;
-  if (code == "LOADING") return ErrorKind::kLoading;
-  return ErrorKind::kReply;
-}
 
 Error ConnectError(const std::string& name, int error) {
   switch (error) {
@@ -152,6 +133,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     if (state_ != State::kIdle) return;
     state_ = State::kConnecting;
     open_deadline_ = Now() + options_.connect_timeout;
+    if (options_.tls && !options_.endpoint.is_unix()) tls_ = options_.tls->NewSession(options_.endpoint.host);
     SayHello();
     if (const auto literal = LiteralAddress(options_.endpoint)) {
       addresses_.push_back(*literal);
@@ -189,7 +171,8 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
   enum class State {
     kIdle,
     kConnecting,  ///< Resolving or connecting: what is sent waits in output_.
-    kGreeting,    ///< Connected, the greeting is not answered yet; what was sent behind it may be under way.
+    kGreeting,    ///< Connected, the greeting (that of TLS too) is not answered yet; what was sent behind it may be
+                  ///< under way.
     kOpen,
     kClosed,
   };
@@ -227,7 +210,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
                                               text.starts_with("ERR AUTH <password> called without any password"))) {
       return;
     }
-    if (const ErrorKind kind = KindOfReply(text); kind == ErrorKind::kBusy || kind == ErrorKind::kLoading) {
+    if (const ErrorKind kind = KindOfErrorReply(text); kind == ErrorKind::kBusy || kind == ErrorKind::kLoading) {
       End({kind, name_ + ": " + Quote(text)});
       return;
     }
@@ -250,7 +233,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
   /// Errors that a server sends unasked before it closes the connection (src/networking.c acceptCommonHandler).
   bool IsTurnedAway(std::string_view text) {
     if (!text.starts_with("DENIED") && !text.starts_with("ERR max number of clients")) return false;
-    End({KindOfReply(text), name_ + " turns us away: " + Quote(text)});
+    End({KindOfErrorReply(text), name_ + " turns us away: " + Quote(text)});
     return true;
   }
 
@@ -362,6 +345,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
       set(IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
     }
     state_ = State::kGreeting;
+    if (tls_) tls_->Start();
     socket_->Watch(UV_READABLE, &Impl::OnReady);
     Flush();
     ArmTimer();
@@ -370,13 +354,19 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
   // --- Commands and replies -----------------------------------------------------------------------------------------
 
   void Enqueue(const std::vector<std::string>& arguments, TimePoint deadline, Purpose purpose, ReplyHandler handler) {
-    output_ += EncodeCommand(arguments);
+    const std::string command = EncodeCommand(arguments);
+    if (tls_) {
+      tls_->Write(command);
+    } else {
+      output_ += command;
+    }
     waiting_.push_back({deadline, purpose, std::move(handler)});
   }
 
   /// Sends what it can. A failure is left to the reading side, which first takes what the peer had still to say.
   void Flush() {
     if (state_ != State::kGreeting && state_ != State::kOpen) return;
+    if (tls_) output_ += tls_->TakeOutput();
     while (!output_.empty()) {
       const ssize_t sent = send(socket_->fd(), output_.data(), output_.size(), MSG_NOSIGNAL);
       if (sent < 0 && errno == EINTR) continue;
@@ -403,13 +393,30 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
       if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
       if (received <= 0) {
         const std::string reason = received < 0 ? ": " + ErrnoText(errno) : "";
-        End({ErrorKind::kClosed,
-             name_ + (heard_ ? " closed the connection" : " closed the connection without a word") + reason});
+        End({ErrorKind::kClosed, name_ + " closed the connection" + (heard_ ? "" : " without a word") + reason +
+                                     (heard_ || tls_ ? "" : "; is it a port for TLS?")});
         return;
       }
-      decoder_.Feed({chunk.data(), static_cast<std::size_t>(received)});
-      HandleReplies();
+      Take({chunk.data(), static_cast<std::size_t>(received)});
     }
+  }
+
+  void Take(std::string_view bytes) {
+    if (!tls_) {
+      if (!heard_ && LooksLikeTls(bytes)) {
+        End({ErrorKind::kTls, name_ + " speaks TLS, which is not configured for it: is the port right?"});
+        return;
+      }
+      decoder_.Feed(bytes);
+      HandleReplies();
+      return;
+    }
+    std::string text;
+    const auto read = tls_->Read(bytes, text);
+    Flush();  // An answer to the handshake, or an alert that tells the peer what we dislike.
+    decoder_.Feed(text);
+    HandleReplies();
+    if (!read) End({read.error().kind, name_ + " " + read.error().message});
   }
 
   void HandleReplies() {
@@ -449,7 +456,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
   void Tell(const ReplyHandler& handler, DecodedReply&& answer) const {
     if (!handler) return;
     const std::string& text = answer.reply.text;
-    handler(answer.is_error ? Result<Reply>(Fail(KindOfReply(text), name_ + ": " + Quote(text)))
+    handler(answer.is_error ? Result<Reply>(Fail(KindOfErrorReply(text), name_ + ": " + Quote(text)))
                             : Result<Reply>(std::move(answer.reply)));
   }
 
@@ -496,7 +503,10 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
       End(*connect_error_);
       return;
     }
-    End({ErrorKind::kTimeout, name_ + (heard_ ? " does not answer in time" : " accepts connections and says nothing")});
+    const bool shaking = tls_ && !tls_->is_established();
+    End({ErrorKind::kTimeout, name_ + (heard_    ? " does not answer in time"
+                                       : shaking ? " accepts connections and says nothing: does it speak TLS there?"
+                                                 : " accepts connections and says nothing")});
   }
 
   /// Open() calls nobody: what fails at once is told by the loop.
@@ -538,8 +548,9 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
   std::optional<Error> connect_error_;
   std::optional<Error> end_later_;
   std::unique_ptr<PolledSocket> socket_;
+  std::unique_ptr<TlsSession> tls_;  ///< Empty: plain.
   ReplyDecoder decoder_;
-  std::string output_;
+  std::string output_;  ///< For the socket.
   std::deque<Waiting> waiting_;
 };
 

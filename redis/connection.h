@@ -9,6 +9,7 @@
 #include "redis/endpoint.h"
 #include "redis/reply.h"
 #include "redis/result.h"
+#include "redis/tls.h"
 
 struct uv_loop_s;
 
@@ -20,6 +21,14 @@ struct Credentials {
   std::string password;  ///< Empty: no AUTH is sent.
 };
 
+/// How whoever opens connections again and again is let in, each time anew: passwords and certificates get renewed.
+struct Access {
+  std::function<Credentials()> credentials{};  ///< Asked whenever a connection opens. Absent: none.
+  std::shared_ptr<TlsClient> tls{};            ///< Absent: plain.
+
+  Credentials CurrentCredentials() const { return credentials ? credentials() : Credentials{}; }
+};
+
 /// One connection to a Redis or a Sentinel on the event loop: at most one life. It is opened once and, when closed, is
 /// thrown away; whoever owns it decides when to build the next.
 ///
@@ -29,6 +38,7 @@ class Connection {
   struct Options {
     Endpoint endpoint;
     Credentials credentials;
+    std::shared_ptr<TlsClient> tls{};  ///< Absent: plain. A unix socket, which Redis never encrypts, is always plain.
     /// From Open() to the AUTH reply. Longer than a SYN retransmission (1 s), shorter than an operator's patience.
     std::chrono::milliseconds connect_timeout{3000};
   };
@@ -48,8 +58,8 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  /// Starts to resolve, connect, AUTH and CLIENT SETNAME (whose refusal is ignored). Never calls a handler before it
-  /// returns.
+  /// Starts to resolve, connect, shake hands (TLS), AUTH and CLIENT SETNAME (whose refusal is ignored). Never calls a
+  /// handler before it returns.
   void Open();
 
   /// Sends a command, from Open() on: what is sent before on_open goes out right behind the greeting. The handler gets

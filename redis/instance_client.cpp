@@ -96,7 +96,8 @@ class InstanceClient::Impl {
     return std::make_unique<Connection>(
         loop_,
         Connection::Options{.endpoint = options_.endpoint,
-                            .credentials = options_.credentials,
+                            .credentials = options_.access.CurrentCredentials(),
+                            .tls = options_.access.tls,
                             .connect_timeout = std::min(options_.hang_after, kMaxConnectTimeout)},
         std::move(handlers));
   }
@@ -139,7 +140,10 @@ class InstanceClient::Impl {
       if (reply) monitor_.OnPersistenceReply(Body(*reply), Now());
     });
     connection_->Command({"INFO", "replication"}, options_.hang_after,
-                         [this](const Result<Reply>& reply) { OnReplication(reply); });
+                         [this, asked_at = Now()](const Result<Reply>& reply) {
+                           if (handlers_.on_answer) handlers_.on_answer(Now() - asked_at, reply.has_value());
+                           OnReplication(reply);
+                         });
   }
 
   void OnReplication(const Result<Reply>& reply) {
@@ -190,14 +194,14 @@ class InstanceClient::Impl {
 
   /// A hint only: it never touches health, and there is none while the server itself does not answer.
   void OpenHello() {
-    if (hello_ || hello_timer_.is_active() || !connection_ || !connection_->is_open()) return;
+    if (!handlers_.on_hello || hello_ || hello_timer_.is_active() || !connection_ || !connection_->is_open()) return;
     hello_subscribed_ = false;
     hello_ = MakeConnection({.on_open = nullptr,
                              .on_close = [this](const Error&) { OnHelloClosed(); },
                              .on_message =
                                  [this](const std::string&, const std::string& payload) {
                                    const auto hello = ParseSentinelHello(payload);
-                                   if (hello && handlers_.on_hello) handlers_.on_hello(*hello);
+                                   if (hello) handlers_.on_hello(*hello);
                                  }});
     hello_->Open();
     hello_->Subscribe("__sentinel__:hello", false, [this](const Result<Reply>& reply) {

@@ -16,14 +16,16 @@ class InstanceClient {
  public:
   struct Options {
     Endpoint endpoint;
-    Credentials credentials;
+    Access access;
     std::chrono::milliseconds poll_interval{200};
     std::chrono::milliseconds hang_after{5000};
   };
   /// Handlers may not destroy the client.
   struct Handlers {
     std::function<void()> on_change;  ///< state() may differ from before. Also called after every answered poll.
-    std::function<void(const SentinelHello&)> on_hello;
+    std::function<void(const SentinelHello&)> on_hello;  ///< Absent: the channel is not listened to.
+    /// How long an INFO took, and whether it was answered by what was asked for.
+    std::function<void(std::chrono::nanoseconds, bool)> on_answer{};
   };
 
   InstanceClient(uv_loop_s* loop, Options options, Handlers handlers);

@@ -49,6 +49,7 @@ void InstanceMonitor::OnError(const Error& error, TimePoint now) {
       return;
     case ErrorKind::kAuthentication:
     case ErrorKind::kPermission:
+    case ErrorKind::kTls:
       last_heard_ = now;
       SetHealth(Health::kDenied, error.message, now);
       return;

@@ -5,6 +5,11 @@
 #include <utility>
 
 namespace rcb::redis {
+namespace {
+
+constexpr std::size_t kMaxQuoted = 200;
+
+}  // namespace
 
 /// Builds Reply values right inside hiredis's reader, through its object functions. hiredis's own redisReply would do,
 /// but its depth is not bounded (1.2.0 read.c grows its stack, freeReplyObject() recurses), so that a megabyte of "*1"
@@ -105,6 +110,23 @@ ReplyDecoder::ReplyDecoder() : impl_(std::make_unique<Impl>()) {}
 ReplyDecoder::~ReplyDecoder() = default;
 void ReplyDecoder::Feed(std::string_view bytes) { impl_->Feed(bytes); }
 Result<std::optional<DecodedReply>> ReplyDecoder::Next() { return impl_->Next(); }
+
+ErrorKind KindOfErrorReply(std::string_view text) {
+  const std::string_view code = text.substr(0, text.find(' '));
+  if (code == "NOAUTH" || code == "WRONGPASS") return ErrorKind::kAuthentication;
+  if (text.starts_with("ERR invalid password")) return ErrorKind::kAuthentication;  // Before 6.0.
+  if (code == "NOPERM") return ErrorKind::kPermission;
+  if (code == "DENIED") return ErrorKind::kPermission;  // Protected mode: only local clients are served.
+  if (code == "BUSY") return ErrorKind::kBusy;
+  if (code == "LOADING") return ErrorKind::kLoading;
+  return ErrorKind::kReply;
+}
+
+std::string Quote(std::string_view text) {
+  std::string quoted;
+  for (const char c : text.substr(0, kMaxQuoted)) quoted += c >= ' ' && c <= '~' ? c : '?';
+  return quoted;
+}
 
 std::string EncodeCommand(const std::vector<std::string>& arguments) {
   std::vector<const char*> texts;

@@ -21,6 +21,13 @@ struct DecodedReply {
   Reply reply;
 };
 
+/// What an error reply (its text without the leading '-') means, by its first word (src/server.c createSharedObjects,
+/// src/acl.c; 2.8 to 8).
+ErrorKind KindOfErrorReply(std::string_view text);
+
+/// A foreign text fit for a sentence: no control characters, at most 200 bytes.
+std::string Quote(std::string_view text);
+
 /// Turns bytes into replies, on hiredis's reader. Safe against any bytes: a reply's size, depth and number of elements
 /// are bounded before memory is spent on them.
 class ReplyDecoder {

@@ -19,6 +19,7 @@ enum class ErrorKind {
   kProtocol,        ///< The peer does not speak RESP.
   kAuthentication,  ///< -NOAUTH, -WRONGPASS, or "ERR invalid password" of servers before 6.0.
   kPermission,      ///< -NOPERM: the ACL user lacks a command or channel.
+  kTls,             ///< A certificate is refused by either side, or only one side speaks TLS.
   kBusy,            ///< -BUSY: a script blocks the server.
   kLoading,         ///< -LOADING: the data set is being read.
   kReply,           ///< Any other error reply.

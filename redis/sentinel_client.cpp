@@ -164,7 +164,10 @@ class SentinelClient::Impl {
 
   std::unique_ptr<Connection> MakeConnection() {
     return std::make_unique<Connection>(
-        loop_, Connection::Options{.endpoint = options_.endpoint, .credentials = options_.credentials},
+        loop_,
+        Connection::Options{.endpoint = options_.endpoint,
+                            .credentials = options_.access.CurrentCredentials(),
+                            .tls = options_.access.tls},
         Connection::Handlers{.on_open = nullptr,
                              .on_close = [this](const Error& error) { Lose(error); },
                              .on_message = [this](const std::string& channel,
@@ -173,7 +176,9 @@ class SentinelClient::Impl {
 
   /// `handler` does not hear that the connection ended: Lose() does.
   void Ask(const std::vector<std::string>& arguments, Connection::ReplyHandler handler) {
-    commands_->Command(arguments, kCommandTimeout, [handler = std::move(handler)](Result<Reply> reply) {
+    const TimePoint asked_at = std::chrono::steady_clock::now();
+    commands_->Command(arguments, kCommandTimeout, [this, asked_at, handler = std::move(handler)](Result<Reply> reply) {
+      if (handlers_.on_answer) handlers_.on_answer(std::chrono::steady_clock::now() - asked_at, reply.has_value());
       if (!reply && reply.error().kind == ErrorKind::kClosed) return;
       handler(std::move(reply));
     });

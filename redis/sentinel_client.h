@@ -19,7 +19,7 @@ class SentinelClient {
  public:
   struct Options {
     Endpoint endpoint;
-    Credentials credentials;
+    Access access;
     std::string master_name;  ///< Empty: the only group this Sentinel knows; several are an error in status().
     std::chrono::milliseconds refresh_interval{1000};
   };
@@ -32,6 +32,7 @@ class SentinelClient {
     std::function<void(const SentinelEvent&)> on_event;          ///< Every event about the group: a reason to poll.
     std::function<void(const std::vector<Endpoint>&)> on_peers;  ///< The other Sentinels it knows.
     std::function<void(const Error&)> on_lost;  ///< Lost or not to be had; it is tried again by itself.
+    std::function<void(std::chrono::nanoseconds, bool)> on_answer{};  ///< How long a command took; it was answered.
   };
 
   SentinelClient(uv_loop_s* loop, Options options, Handlers handlers);

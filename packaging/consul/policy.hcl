@@ -4,7 +4,7 @@
 # and put the token's SecretID into the file that consul_token_file names.
 
 # Register the instances and their checks at the local Consul agent, and move the tag `master` in the catalog on a
-# takeover, also away from an instance of another host.
+# takeover, also away from an instance of another host. Where master_service or replica_service is set, a block for each.
 service "redis" {
   policy = "write"
 }

@@ -69,7 +69,7 @@ class EmptyConsul {
     consul_.Start();
     consul_.WaitForLeader();
     observer_.emplace(folder, std::vector<std::string>{consul_.dns()}, std::vector<std::string>{});
-    REQUIRE(WaitUntil([this] { return observer_->Look().LastAnswer(consul_.dns()) == "-"; }, 5s));
+    REQUIRE(WaitUntil([this] { return observer_->Look().LastAnswer(consul_.dns()) == "-"; }, 20s));
   }
 
   ConsulAgent& consul() { return consul_; }

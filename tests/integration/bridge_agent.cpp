@@ -1,5 +1,6 @@
 #include "tests/integration/bridge_agent.h"
 
+#include <algorithm>
 #include <csignal>
 #include <sstream>
 #include <utility>
@@ -7,10 +8,14 @@
 namespace rcb::integration {
 
 BridgeAgent::BridgeAgent(const TestFolder& folder, Options options)
-    : options_(std::move(options)),
-      config_(folder.path() / ("agent-" + options_.redis.substr(options_.redis.rfind(':') + 1) + ".json")),
-      log_(folder.path() / ("agent-" + options_.redis.substr(options_.redis.rfind(':') + 1) + ".log")) {
+    : options_(std::move(options)), config_(FileOf(folder, ".json")), log_(FileOf(folder, ".log")) {
   if (!options_.settings.empty()) WriteFile(config_, options_.settings);
+}
+
+std::filesystem::path BridgeAgent::FileOf(const TestFolder& folder, const std::string& suffix) const {
+  std::string redis = options_.redis;
+  for (const char separator : {':', '/'}) std::replace(redis.begin(), redis.end(), separator, '-');
+  return folder.path() / ("agent-" + redis + suffix);
 }
 
 void BridgeAgent::Start() {
@@ -23,8 +28,10 @@ void BridgeAgent::Start() {
   if (!options_.sentinels.empty()) command.insert(command.end(), {"--master-name", "mymaster"});
   if (!options_.settings.empty()) command.insert(command.end(), {"--config", config_.string()});
   command.insert(command.end(), options_.arguments.begin(), options_.arguments.end());
-  process_ = std::make_unique<Process>(
-      Process::Options{.command = command, .output = log_, .environment = options_.environment});
+  process_ = std::make_unique<Process>(Process::Options{.command = command,
+                                                        .output = log_,
+                                                        .environment = options_.environment,
+                                                        .network_namespace = options_.network_namespace});
 }
 
 void BridgeAgent::Reload(const std::string& settings) {

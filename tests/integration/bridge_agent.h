@@ -21,6 +21,7 @@ class BridgeAgent {
     std::vector<std::string> arguments{};              ///< Further ones.
     std::string settings{};                            ///< A JSON object for --config; empty: no file.
     std::map<std::string, std::string> environment{};  ///< Tokens and passwords, which never go into argv.
+    std::string network_namespace{};                   ///< Of its host; empty: this process's.
   };
 
   BridgeAgent(const TestFolder& folder, Options options);
@@ -36,6 +37,9 @@ class BridgeAgent {
   std::vector<std::string> Complaints() const;
 
  private:
+  /// The path of one of its files, named for the Redis.
+  std::filesystem::path FileOf(const TestFolder& folder, const std::string& suffix) const;
+
   const Options options_;
   const std::filesystem::path config_;
   const std::filesystem::path log_;

@@ -1,7 +1,10 @@
 #include "tests/integration/consul_agent.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstdio>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
@@ -16,6 +19,17 @@ using Json = nlohmann::json;
 
 int Badness(const std::string& status) { return status == "passing" ? 0 : status == "warning" ? 1 : 2; }
 
+std::uint16_t PortFor(const ConsulAgent::Options& options, std::uint16_t usual) {
+  return options.network_namespace.empty() ? FreePort() : usual;
+}
+
+/// A UUID that is the same each time.
+std::string NodeId(const std::string& name) {
+  std::array<char, 37> id{};
+  std::snprintf(id.data(), id.size(), "00000000-0000-4000-8000-%012zx", std::hash<std::string>{}(name)&0xffffffffffffU);
+  return id.data();
+}
+
 std::string ServiceId(const std::string& service, std::uint16_t port) {
   return "by-hand-" + service + "-" + std::to_string(port);
 }
@@ -28,56 +42,78 @@ bool HealthEntry::HasTag(const std::string& tag) const {
 
 ConsulAgent::ConsulAgent(const TestFolder& folder, const Options& options)
     : host_(options.host),
-      http_port_(FreePort()),
-      dns_port_(FreePort()),
-      serf_port_(FreePort()),
-      folder_(folder.path() / ("consul-" + std::to_string(http_port_))),
+      network_namespace_(options.network_namespace),
+      http_port_(PortFor(options, 8500)),
+      dns_port_(PortFor(options, 8600)),
+      serf_port_(PortFor(options, 8301)),
+      folder_(folder.path() / ("consul-" + host_ + "-" + std::to_string(http_port_))),
       token_(options.acl ? management_token() : "") {
   std::filesystem::create_directory(folder_);
-  Json config = {
-      {"server", options.join.empty()},
-      {"node_name", options.node},
-      {"data_dir", (folder_ / "data").string()},
-      {"bind_addr", host_},
-      {"client_addr", host_},
-      {"ports",
-       {{"http", http_port_}, {"dns", dns_port_}, {"server", FreePort()}, {"serf_lan", serf_port_}, {"serf_wan", -1}}},
-      {"enable_script_checks", options.script_checks},
-      {"performance", {{"raft_multiplier", 1}}},
-      {"disable_coordinates",
-       true},  // They are written to the Raft log all the time; a bridge's writes must stand out.
-      {"disable_update_check", true},
-      {"disable_host_node_id", true},
-      {"skip_leave_on_interrupt", true}};
-  if (options.join.empty()) {
-    config["bootstrap_expect"] = 1;
-  } else {
-    config["retry_join"] = {options.join};
+  Json config = {{"server", options.join.empty()},
+                 {"node_name", options.node},
+                 {"data_dir", (folder_ / "data").string()},
+                 {"bind_addr", host_},
+                 {"client_addr", host_},
+                 {"ports",
+                  {{"http", http_port_},
+                   {"dns", dns_port_},
+                   {"server", PortFor(options, 8300)},
+                   {"serf_lan", serf_port_},
+                   {"serf_wan", -1}}},
+                 {"enable_script_checks", options.script_checks},
+                 {"performance", {{"raft_multiplier", 1}}},
+                 {"disable_coordinates",
+                  true},  // They are written to the Raft log all the time; a bridge's writes must stand out.
+                 {"disable_update_check", true},
+                 {"disable_host_node_id", true},
+                 {"skip_leave_on_interrupt", true}};
+  if (options.join.empty()) config["bootstrap_expect"] = std::max<std::size_t>(1, options.servers.size());
+  if (!options.join.empty() || !options.servers.empty()) {
+    config["retry_join"] = options.join.empty() ? options.servers : std::vector<std::string>{options.join};
     config["retry_interval"] = "1s";
     // As of a machine that is known: a node that returned with another id would be refused its name for a while.
-    config["node_id"] = "00000000-0000-4000-8000-0000000" + std::to_string(http_port_);
+    config["node_id"] = NodeId(folder_.filename().string());
   }
+  if (!options.dns_max_stale.empty()) config["dns_config"] = {{"max_stale", options.dns_max_stale}};
   if (options.acl) {
     config["acl"] = {{"enabled", true},
                      {"default_policy", "deny"},
                      {"tokens", {{"master", token_}, {"agent", token_}, {"default", token_}}}};
   }
+  if (!options.settings.empty()) config.merge_patch(Json::parse(options.settings));
   WriteFile(folder_ / "consul.json", config.dump(2));
 }
 
 void ConsulAgent::Start() {
-  process_ = std::make_unique<Process>(Process::Options{
-      .command = {"consul", "agent", "-config-file", (folder_ / "consul.json").string()}, .output = folder_ / "log"});
+  process_ = std::make_unique<Process>(
+      Process::Options{.command = {"consul", "agent", "-config-file", (folder_ / "consul.json").string()},
+                       .output = folder_ / "log",
+                       .network_namespace = network_namespace_});
 }
 
 void ConsulAgent::Wipe() const { std::filesystem::remove_all(folder_ / "data"); }
 
+std::string ConsulAgent::RememberedServices() const {
+  std::string text;
+  std::error_code none_yet;
+  for (const auto& file : std::filesystem::directory_iterator(folder_ / "data" / "services", none_yet)) {
+    text += ReadFile(file.path());
+  }
+  return text;
+}
+
+std::string ConsulAgent::Leader() const {
+  const HttpReply reply = HttpCall("GET", url() + "/v1/status/leader", "", token_);
+  const Json leader = reply.status == 200 ? Json::parse(reply.body, nullptr, false) : Json();
+  return leader.is_string() ? leader.get<std::string>() : "";
+}
+
 std::int64_t ConsulAgent::WaitForLeader() const {
   std::int64_t when = 0;
   const auto has_leader = [&] {
-    const HttpReply reply = HttpCall("GET", url() + "/v1/status/leader", "", token_);
+    const bool is_known = !Leader().empty();
     when = MonotonicMicros();
-    return reply.status == 200 && reply.body.size() > 2;  // "" in quotes: none.
+    return is_known;
   };
   if (!WaitUntil(has_leader, std::chrono::seconds(20))) {
     throw std::runtime_error("Consul at " + url() + " has no leader; see " + (folder_ / "log").string());
@@ -88,8 +124,13 @@ std::int64_t ConsulAgent::WaitForLeader() const {
 std::string ConsulAgent::CreateToken(const std::string& rules) const {
   static int policies = 0;
   const std::string name = "policy-" + std::to_string(++policies);
-  const HttpReply policy =
-      HttpCall("PUT", url() + "/v1/acl/policy", Json{{"Name", name}, {"Rules", rules}}.dump(), token_);
+  HttpReply policy;
+  // Just elected, a leader is "in legacy mode" until it has seen that all servers know the ACLs of 1.4.
+  const auto created = [&] {
+    policy = HttpCall("PUT", url() + "/v1/acl/policy", Json{{"Name", name}, {"Rules", rules}}.dump(), token_);
+    return policy.status == 200 || policy.body.find("legacy mode") == std::string::npos;
+  };
+  WaitUntil(created, std::chrono::seconds(20), std::chrono::milliseconds(50));
   const HttpReply token =
       HttpCall("PUT", url() + "/v1/acl/token", Json{{"Policies", Json::array({Json{{"Name", name}}})}}.dump(), token_);
   const Json body = Json::parse(token.body, nullptr, false);
@@ -97,6 +138,12 @@ std::string ConsulAgent::CreateToken(const std::string& rules) const {
     throw std::runtime_error("Consul created no token: " + policy.body + " " + token.body);
   }
   return body.at("SecretID").get<std::string>();
+}
+
+bool ConsulAgent::RevokeToken(const std::string& token) const {
+  const Json self = Json::parse(HttpCall("GET", url() + "/v1/acl/token/self", "", token).body, nullptr, false);
+  return self.is_object() &&
+         HttpCall("DELETE", url() + "/v1/acl/token/" + self.value("AccessorID", ""), "", token_).status == 200;
 }
 
 std::vector<HealthEntry> ConsulAgent::Health(const std::string& service) const {

@@ -30,8 +30,14 @@ class ConsulAgent {
     bool acl = false;
     std::string host = "127.0.0.1";  ///< Any of 127.0.0.0/8.
     std::string node = "consul-under-test";
-    std::string join{};          ///< serf_address() of a server: then this is a client agent of that one.
+    std::string join{};  ///< serf_address() of a server: then this is a client agent of that one.
+    /// Hosts of all servers of a cluster, this one included. Empty: it is the only one, or a client agent.
+    std::vector<std::string> servers{};
+    std::string dns_max_stale{};  ///< dns_config.max_stale ("1s"); empty: Consul's default, which is ten years.
+    /// Of a host of its own, where `host` is an address and the ports are the usual ones. Empty: this process's.
+    std::string network_namespace{};
     bool script_checks = false;  ///< Allows registrations to run commands.
+    std::string settings{};      ///< A JSON object, merged into its configuration.
   };
 
   ConsulAgent(const TestFolder& folder, const Options& options);
@@ -40,6 +46,12 @@ class ConsulAgent {
   void Start();                      ///< Returns at once: WaitForLeader() tells when it is of use.
   void Kill() { process_.reset(); }  ///< SIGKILL. Start() brings it back with its data.
   void Wipe() const;                 ///< Removes the data of a server that is not running.
+  /// What it remembers of the services that were registered with it, their tokens included (agent/agent.go
+  /// persistService, 1.8.7): the files one after the other.
+  std::string RememberedServices() const;
+
+  /// "host:port" of the Raft leader that this agent knows; empty when there is none.
+  std::string Leader() const;
 
   /// MonotonicMicros() when the leader was first told. Throws std::runtime_error when none is within 20 s.
   std::int64_t WaitForLeader() const;
@@ -54,6 +66,8 @@ class ConsulAgent {
 
   /// With `acl`: a new token that may do what `rules` (HCL) say, else throws std::runtime_error.
   std::string CreateToken(const std::string& rules) const;
+  /// Consul forgets it. False when it does not know it.
+  bool RevokeToken(const std::string& token) const;
 
   std::vector<HealthEntry> Health(const std::string& service) const;
 
@@ -77,6 +91,7 @@ class ConsulAgent {
 
  private:
   const std::string host_;
+  const std::string network_namespace_;
   const std::uint16_t http_port_;
   const std::uint16_t dns_port_;
   const std::uint16_t serf_port_;

@@ -20,8 +20,9 @@ namespace {
 void RunEvents(ReplicationGroup& group, const std::string& kind, Figures& figures) {
   const std::string first = group.redises()[0].address();
   const std::string dns = group.dns();
-  const auto is_at_rest = [&](const std::string& replica, const std::string& master) {
-    return group.observer().Look().LastRole(replica) == "slave" && group.PublishedMaster() == master;
+  const auto is_over = [&](const std::string& replica) {
+    const std::string master = group.PublishedMaster();
+    return group.observer().Look().LastRole(replica) == "slave" && !master.empty() && master != replica;
   };
 
   const Micros killed = MonotonicMicros();
@@ -33,19 +34,19 @@ void RunEvents(ReplicationGroup& group, const std::string& kind, Figures& figure
   figures.Add(kind + ": kill -9, dead master in DNS for",
               history.FirstNotListed(dns, first, killed).value() - history.FirstRole(first, "down", killed).value());
 
-  REQUIRE(WaitUntil([&] { return group.SentinelsName(second); }, kSentinelDeadline, 50ms));
+  REQUIRE(WaitUntil([&] { return group.SentinelsNamePublished(); }, kSentinelDeadline, 50ms));
   Micros wrong_before = history.TimeWrong(dns);
   group.redises()[0].Start();
-  REQUIRE(WaitUntil([&] { return group.observer().Look().LastRole(first) == "master"; }, 10s));
-  REQUIRE(WaitUntil([&] { return is_at_rest(first, second); }, kSentinelDeadline));
+  REQUIRE(WaitUntil([&] { return group.observer().Look().LastRole(first) == "master"; }, 20s));
+  REQUIRE(WaitUntil([&] { return is_over(first); }, kSentinelDeadline));
   figures.Add(kind + ": return, two masters in DNS for", history.TimeWrong(dns) - wrong_before);
 
-  REQUIRE(WaitUntil([&] { return group.SentinelsAgree(second); }, kSentinelDeadline, 50ms));
+  const std::string third = group.WaitForRest();
   wrong_before = history.TimeWrong(dns);
   const Micros planned = MonotonicMicros();
   REQUIRE(group.sentinels()[0].Command({"SENTINEL", "FAILOVER", "mymaster"}) == "OK");
-  const std::string third = group.WaitForSuccessor(second, planned, 60s);
-  REQUIRE(WaitUntil([&] { return is_at_rest(second, third); }, kSentinelDeadline));
+  group.WaitForSuccessor(third, planned, 60s);
+  REQUIRE(WaitUntil([&] { return is_over(third); }, kSentinelDeadline));
   figures.Add(kind + ": SENTINEL FAILOVER, two masters in DNS for", history.TimeWrong(dns) - wrong_before);
 }
 
@@ -56,12 +57,13 @@ TEST_CASE("consul-recipe: script checks beside the bridge") {
   {
     ReplicationGroup::Options options;
     options.script_checks = true;
+    options.down_after = kQuotedDownAfter;
     ReplicationGroup group(options);
     group.RegisterScripts();
     RunEvents(group, "recipe", figures);
   }
   {
-    ReplicationGroup group({});
+    ReplicationGroup group({.down_after = kQuotedDownAfter});
     group.StartAgentsAndWait();
     RunEvents(group, "bridge", figures);
     group.FinishAndCheck();

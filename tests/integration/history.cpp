@@ -11,6 +11,9 @@ namespace {
 /// The observer may see a promotion this much later than its effect in DNS: the two are asked by turns.
 constexpr Micros kSamplingTolerance = 20'000;
 
+/// In the history: the question was not answered in time, which tells nothing.
+constexpr const char* kTimeout = "!timeout";
+
 bool Lists(const History::Answer& answer, const std::string& master) {
   return std::find(answer.masters.begin(), answer.masters.end(), master) != answer.masters.end();
 }
@@ -70,13 +73,20 @@ History::Samples History::SamplesOf(const std::string& kind_and_subject) const {
 }
 
 std::string History::LastAnswer(const std::string& dns) const {
-  const auto& answers = Answers(dns);
-  return answers.empty() ? "" : answers.back().text;
+  const Answer* last = LastWord(dns);
+  return last == nullptr ? "" : last->text;
 }
 
 std::string History::LastRole(const std::string& redis) const {
   const auto& roles = Roles(redis);
   return roles.empty() ? "" : roles.back().role;
+}
+
+const History::Answer* History::LastWord(const std::string& dns) const {
+  const auto& answers = Answers(dns);
+  const auto last =
+      std::find_if(answers.rbegin(), answers.rend(), [](const Answer& answer) { return answer.text != kTimeout; });
+  return last == answers.rend() ? nullptr : &*last;
 }
 
 std::size_t History::MostMasters(const std::string& dns) const {
@@ -88,7 +98,7 @@ std::size_t History::MostMasters(const std::string& dns) const {
 std::vector<std::string> History::UnreadableAnswers(const std::string& dns) const {
   std::vector<std::string> unreadable;
   for (const Answer& answer : Answers(dns)) {
-    const bool no_answer = answer.text == "!refused" || answer.text == "!timeout" || answer.text == "!rcode2";
+    const bool no_answer = answer.text == "!refused" || answer.text == kTimeout || answer.text == "!rcode2";
     if (answer.failed && !no_answer) unreadable.push_back(answer.text);
   }
   return unreadable;
@@ -99,6 +109,7 @@ std::vector<History::Interval> History::ListedIntervals(const std::string& dns, 
   bool listed = false;
   for (const Answer& answer : Answers(dns)) {
     if (listed) intervals.back().end = answer.at;
+    if (answer.text == kTimeout) continue;
     const bool lists = Lists(answer, master);
     if (lists && !listed) intervals.push_back({answer.at, answer.at});
     listed = lists;
@@ -114,9 +125,24 @@ std::optional<Micros> History::FirstListed(const std::string& dns, const std::st
   return std::nullopt;
 }
 
+std::optional<Micros> History::FirstAlone(const std::string& dns, const std::string& master, Micros after) const {
+  for (const Answer& answer : Answers(dns)) {
+    if (answer.at >= after && answer.masters.size() == 1 && Lists(answer, master)) return answer.at;
+  }
+  return std::nullopt;
+}
+
 std::optional<Micros> History::FirstNotListed(const std::string& dns, const std::string& master, Micros after) const {
   for (const Answer& answer : Answers(dns)) {
     if (answer.at >= after && !answer.failed && !Lists(answer, master)) return answer.at;
+  }
+  return std::nullopt;
+}
+
+std::optional<Micros> History::LastHeard(const std::string& dns, const std::string& master) const {
+  const auto& answers = Answers(dns);
+  for (std::size_t i = answers.size(); i-- > 0;) {
+    if (Lists(answers[i], master)) return i + 1 < answers.size() ? answers[i + 1].at : last_time_;
   }
   return std::nullopt;
 }
@@ -133,12 +159,11 @@ Micros History::TimeWithoutMaster(const std::string& dns, const Interval& interv
 }
 
 Micros History::TimeWithoutAnswer(const std::string& dns) const {
-  constexpr Micros kTimeout = 250'000;  // Of the observer's question: a timeout is told this long after the fact.
+  constexpr Micros kWait = 250'000;  // Of the observer's question: a timeout is told this long after the fact.
   const auto& answers = Answers(dns);
   Micros total = 0;
   for (std::size_t i = 0; i < answers.size(); ++i) {
-    if (answers[i].failed)
-      total += kTimeout + (i + 1 < answers.size() ? answers[i + 1].at : last_time_) - answers[i].at;
+    if (answers[i].failed) total += kWait + (i + 1 < answers.size() ? answers[i + 1].at : last_time_) - answers[i].at;
   }
   return total;
 }

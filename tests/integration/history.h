@@ -50,8 +50,11 @@ class History {
   const std::vector<RoleChange>& Roles(const std::string& redis) const;
   Samples SamplesOf(const std::string& kind_and_subject) const;
 
-  std::string LastAnswer(const std::string& dns) const;  ///< As text; empty when none was seen.
+  std::string LastAnswer(const std::string& dns) const;  ///< LastWord() as text; empty when there is none.
   std::string LastRole(const std::string& redis) const;
+
+  /// The last answer that says something: one that came too late, on a busy machine, does not. Null when there is none.
+  const Answer* LastWord(const std::string& dns) const;
 
   /// The most masters that one answer had.
   std::size_t MostMasters(const std::string& dns) const;
@@ -60,10 +63,15 @@ class History {
   /// a Consul agent that looks for its servers says it.
   std::vector<std::string> UnreadableAnswers(const std::string& dns) const;
 
+  /// A question that timed out ends none.
   std::vector<Interval> ListedIntervals(const std::string& dns, const std::string& master) const;
   std::optional<Micros> FirstListed(const std::string& dns, const std::string& master, Micros after) const;
+  /// The first answer that named it and nobody else.
+  std::optional<Micros> FirstAlone(const std::string& dns, const std::string& master, Micros after) const;
   /// The first good answer without it.
   std::optional<Micros> FirstNotListed(const std::string& dns, const std::string& master, Micros after) const;
+  /// The end of the last time that it was heard to name `master`: any other answer ends that, a timeout as well.
+  std::optional<Micros> LastHeard(const std::string& dns, const std::string& master) const;
   /// How long DNS named nobody within an interval, failed questions included.
   Micros TimeWithoutMaster(const std::string& dns, const Interval& interval) const;
 

@@ -30,9 +30,10 @@ std::size_t WriteThroughFailover(ReplicationGroup& group, const std::string& kin
   const Micros start = MonotonicMicros();
   REQUIRE(group.sentinels()[0].Command({"SENTINEL", "FAILOVER", "mymaster"}) == "OK");
   // A script check may take its time to see who is master.
-  const std::string successor = group.WaitForSuccessor(master, start, 60s);
+  std::string successor = group.WaitForSuccessor(master, start, 60s);
   const auto is_over = [&] {
-    return group.observer().Look().LastRole(master) == "slave" && group.PublishedMaster() == successor &&
+    successor = group.PublishedMaster();
+    return group.observer().Look().LastRole(master) == "slave" && !successor.empty() && successor != master &&
            group.at(master).InfoField("master_link_status") == "up" && MonotonicMicros() - start > 15'000'000;
   };
   REQUIRE(WaitUntil(is_over, kSentinelDeadline, 50ms));
@@ -41,14 +42,8 @@ std::size_t WriteThroughFailover(ReplicationGroup& group, const std::string& kin
   figures.Note(kind + ": " + std::to_string(client.acknowledged().size()) + " writes acknowledged, " +
                std::to_string(lost) + " of them lost, longest pause " + std::to_string(client.longest_pause() / 1000) +
                " ms");
-  CHECK(client.acknowledged().size() > 5000);
+  CHECK(client.acknowledged().size() > 1500);  // Some after the thousand before the failover.
   return lost;
-}
-
-ReplicationGroup::Options With(const std::string& settings) {
-  ReplicationGroup::Options options;
-  options.agent_settings = settings;
-  return options;
 }
 
 }  // namespace
@@ -56,21 +51,19 @@ ReplicationGroup::Options With(const std::string& settings) {
 TEST_CASE("acknowledged writes lost in a planned failover: with demote none, beside withhold and script checks") {
   Figures figures("A client that writes through SENTINEL FAILOVER and resolves when it connects");
   {
-    ReplicationGroup group(With(R"({"on_superseded": "demote"})"));
+    ReplicationGroup group({.down_after = kNoFailover, .agent_settings = R"({"on_superseded": "demote"})"});
     group.StartAgentsAndWait();
     CHECK(WriteThroughFailover(group, "on_superseded demote", figures) == 0);
     group.FinishAndCheck();
   }
   {
-    ReplicationGroup group(With(R"({"on_superseded": "withhold"})"));
+    ReplicationGroup group({.down_after = kNoFailover, .agent_settings = R"({"on_superseded": "withhold"})"});
     group.StartAgentsAndWait();
     WriteThroughFailover(group, "on_superseded withhold", figures);
     group.FinishAndCheck();
   }
   {
-    ReplicationGroup::Options options;
-    options.script_checks = true;
-    ReplicationGroup group(options);
+    ReplicationGroup group({.script_checks = true, .down_after = kNoFailover});
     group.RegisterScripts();
     WriteThroughFailover(group, "script check every 5 s", figures);
   }

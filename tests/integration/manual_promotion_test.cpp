@@ -39,7 +39,7 @@ TEST_CASE("manual: SHUTDOWN of the master, a replica promoted by hand, the old o
 
   const Micros shut_down = MonotonicMicros();
   first.Command({"SHUTDOWN", "NOSAVE"});
-  REQUIRE(WaitUntil([&] { return group.observer().Look().LastAnswer(group.dns()) == "-"; }, 10s));
+  REQUIRE(WaitUntil([&] { return group.observer().Look().LastAnswer(group.dns()) == "-"; }, 20s));
   const Micros down = group.observer().Look().FirstRole(first.address(), "down", shut_down).value();
   figures.Add("SHUTDOWN: death to gone from DNS",
               group.observer().Look().FirstNotListed(group.dns(), first.address(), shut_down).value() - down);
@@ -49,7 +49,7 @@ TEST_CASE("manual: SHUTDOWN of the master, a replica promoted by hand, the old o
   group.AddMove(figures, "SLAVEOF NO ONE", second.address(), shut_down);
   third.Follow(second);
   first.Start();
-  REQUIRE(WaitUntil([&] { return group.observer().Look().LastRole(first.address()) == "master"; }, 5s));
+  REQUIRE(WaitUntil([&] { return group.observer().Look().LastRole(first.address()) == "master"; }, 20s));
   const Micros returned = MonotonicMicros();
   CHECK(HoldsFor([&] { return group.PublishedMaster() == second.address(); }, 3s));
   const std::optional<HealthEntry> entry = EntryOf(group, first.address());
@@ -92,8 +92,8 @@ TEST_CASE("empty-return: a master restarted empty is published with a warning") 
     return entry && entry->status == "warning" && entry->HasTag("master") &&
            entry->output.find("unrelated data set") != std::string::npos;
   };
-  CHECK(WaitUntil(warned, 10s, 50ms));
-  CHECK(WaitUntil([&] { return group.PublishedMaster() == master.address(); }, 5s));
+  CHECK(WaitUntil(warned, 20s, 50ms));
+  CHECK(WaitUntil([&] { return group.PublishedMaster() == master.address(); }, 20s));
   CHECK(HoldsFor([&] { return group.PublishedMaster() == master.address(); }, 3s));
   group.FinishAndCheck();
 }
@@ -112,7 +112,7 @@ TEST_CASE("empty-return: withheld on request, until the operator releases the cl
     return entry && entry->status == "critical" && !entry->HasTag("master") &&
            entry->output.find("unrelated data set") != std::string::npos;
   };
-  CHECK(WaitUntil(withheld, 10s, 50ms));
+  CHECK(WaitUntil(withheld, 20s, 50ms));
   CHECK(HoldsFor([&] { return group.observer().Look().LastAnswer(group.dns()) == "-"; }, 3s));
 
   Process release({.command = {RCB_AGENT_BINARY, "claim", "release", "--consul", group.consul().url()},

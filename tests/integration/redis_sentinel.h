@@ -13,7 +13,7 @@
 
 namespace rcb::integration {
 
-/// A redis-sentinel on a loopback port of its own, which watches one group under the name `mymaster`.
+/// A redis-sentinel on a port of its own, which watches one group under the name `mymaster`.
 class RedisSentinel {
  public:
   struct Options {
@@ -21,7 +21,12 @@ class RedisSentinel {
     int quorum = 2;
     std::chrono::milliseconds down_after{1000};
     std::chrono::milliseconds failover_timeout{6000};
-    std::string password{};  ///< Of the Redis servers.
+    std::string password{};      ///< Of the Redis servers.
+    std::string own_password{};  ///< Of the Sentinel itself.
+    std::string settings{};      ///< Further lines of sentinel.conf.
+    std::string host = "127.0.0.1";
+    /// Of a host of its own, where `host` is an address and the port is the usual one. Empty: this process's.
+    std::string network_namespace{};
   };
 
   RedisSentinel(const TestFolder& folder, const Options& options);
@@ -31,9 +36,11 @@ class RedisSentinel {
   void Kill() { process_.reset(); }
 
   std::uint16_t port() const { return port_; }
-  std::string address() const { return Loopback(port_); }
+  std::string address() const { return host_ + ":" + std::to_string(port_); }
   Process& process() { return *process_; }
-  std::string Command(const std::vector<std::string>& command) const { return RedisCommand(address(), command); }
+  std::string Command(const std::vector<std::string>& command) const {
+    return RedisCommand(address(), command, own_password_);
+  }
 
   /// True when it names `master` ("address:port") as the group's master.
   bool Names(const std::string& master) const { return MasterField("ip") + ":" + MasterField("port") == master; }
@@ -47,6 +54,9 @@ class RedisSentinel {
   std::string MasterField(const std::string& field) const;
 
   const std::uint16_t port_;
+  const std::string host_;
+  const std::string own_password_;
+  const std::string network_namespace_;
   const std::filesystem::path folder_;
   std::unique_ptr<Process> process_;
 };

@@ -9,21 +9,25 @@
 namespace rcb::integration {
 
 RedisServer::RedisServer(const TestFolder& folder, const Options& options)
-    : port_(FreePort()),
+    : port_(options.network_namespace.empty() ? FreePort() : std::uint16_t{6379}),
       host_(options.host),
       password_(options.password),
-      folder_(folder.path() / ("redis-" + std::to_string(port_))) {
+      network_namespace_(options.network_namespace),
+      folder_(folder.path() / ("redis-" + host_ + "-" + std::to_string(port_))) {
   std::filesystem::create_directory(folder_);
   std::string text = "port " + std::to_string(port_) + "\nbind " + host_ + "\ndir " + folder_.string() +
                      "\nsave \"\"\nrepl-diskless-sync-delay 0\n" + options.settings;
   if (host_ != "127.0.0.1") text += "\nreplica-announce-ip " + host_ + "\n";
+  // Else it answers nobody but loopback, as long as there is no password.
+  if (!network_namespace_.empty()) text += "\nprotected-mode no\n";
   if (!password_.empty()) text += "\nrequirepass " + password_ + "\nmasterauth " + password_ + "\n";
   WriteFile(folder_ / "redis.conf", text);
 }
 
 void RedisServer::Start() {
-  process_ = std::make_unique<Process>(
-      Process::Options{.command = {"redis-server", (folder_ / "redis.conf").string()}, .output = folder_ / "log"});
+  process_ = std::make_unique<Process>(Process::Options{.command = {"redis-server", (folder_ / "redis.conf").string()},
+                                                        .output = folder_ / "log",
+                                                        .network_namespace = network_namespace_});
   if (!WaitUntil([this] { return Command({"PING"}) == "PONG"; }, std::chrono::seconds(10))) {
     throw std::runtime_error("redis-server at " + address() + " does not answer; see " + (folder_ / "log").string());
   }

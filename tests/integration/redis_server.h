@@ -20,6 +20,8 @@ class RedisServer {
     std::string settings{};  ///< Further lines of redis.conf.
     std::string password{};
     std::string host = "127.0.0.1";  ///< Any of 127.0.0.0/8; others than the first are announced to the master.
+    /// Of a host of its own, where `host` is an address and the port is the usual one. Empty: this process's.
+    std::string network_namespace{};
   };
 
   RedisServer(const TestFolder& folder, const Options& options);
@@ -46,6 +48,7 @@ class RedisServer {
   const std::uint16_t port_;
   const std::string host_;
   const std::string password_;
+  const std::string network_namespace_;
   const std::filesystem::path folder_;
   std::unique_ptr<Process> process_;
 };

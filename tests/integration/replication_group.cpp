@@ -13,6 +13,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
+/// What takes a second where the machine is idle.
+constexpr auto kSetUpDeadline = 30s;
+
 void WaitOrThrow(const std::function<bool()>& condition, std::chrono::milliseconds deadline, const std::string& what) {
   if (!WaitUntil(condition, deadline)) throw std::runtime_error("the test's set-up failed: " + what);
 }
@@ -43,7 +46,7 @@ ReplicationGroup::ReplicationGroup(const Options& options)
   observer_.emplace(folder_, DnsServers(), addresses,
                     Observer::Options{.redis_password = options.password, .every = observed_every_});
   for (const std::string& server : DnsServers()) {
-    WaitOrThrow([&] { return observer_->Look().LastAnswer(server) == "-"; }, 10s, "DNS does not answer");
+    WaitOrThrow([&] { return observer_->Look().LastAnswer(server) == "-"; }, kSetUpDeadline, "DNS does not answer");
   }
   MakeAgents(options);
 }
@@ -62,7 +65,7 @@ void ReplicationGroup::StartRedises(const Options& options) {
   }
   for (std::size_t i = 0; i < options.upstreams.size(); ++i) {
     if (options.upstreams[i] == kNobody) continue;
-    WaitOrThrow([&] { return redises_[i].InfoField("master_link_status") == "up"; }, 20s,
+    WaitOrThrow([&] { return redises_[i].InfoField("master_link_status") == "up"; }, kSetUpDeadline,
                 "a replica does not come into sync");
   }
 }
@@ -75,7 +78,8 @@ void ReplicationGroup::StartSentinels(const Options& options) {
                                                       .password = options.password})
         .Start();
   }
-  WaitOrThrow([&] { return SentinelsAgree(redises_[0].address()); }, 30s, "the Sentinels do not see the group");
+  WaitOrThrow([&] { return SentinelsAgree(redises_[0].address()); }, kSentinelDeadline,
+              "the Sentinels do not see the group");
 }
 
 void ReplicationGroup::MakeAgents(const Options& options) {
@@ -105,7 +109,8 @@ void ReplicationGroup::RegisterScripts() {
       throw std::runtime_error("the test's set-up failed: Consul refuses a script check");
     }
   }
-  WaitOrThrow([&] { return PublishedMaster() == redises_[0].address(); }, 20s, "the script checks do not pass");
+  WaitOrThrow([&] { return PublishedMaster() == redises_[0].address(); }, kSetUpDeadline,
+              "the script checks do not pass");
 }
 
 void ReplicationGroup::StartAgents() {
@@ -114,11 +119,12 @@ void ReplicationGroup::StartAgents() {
 
 void ReplicationGroup::StartAgentsAndWait() {
   StartAgents();
-  WaitOrThrow([&] { return IsPublished(redises_[0].address()); }, 20s, "the agents do not publish the group");
+  WaitOrThrow([&] { return IsPublished(redises_[0].address()); }, kSetUpDeadline,
+              "the agents do not publish the group");
   for (std::size_t i = 0; i < redises_.size(); ++i) {
     const ConsulAgent& local = host_consuls_.empty() ? consul_ : host_consuls_[i];
-    WaitOrThrow([&] { return local.HoldsLocally("redis", redises_[i].port(), i == 0 ? "master" : "replica"); }, 10s,
-                "the Consul agent of a host was not told what the catalog says");
+    WaitOrThrow([&] { return local.HoldsLocally("redis", redises_[i].port(), i == 0 ? "master" : "replica"); },
+                kSetUpDeadline, "the Consul agent of a host was not told what the catalog says");
   }
 }
 
@@ -135,7 +141,7 @@ const History& ReplicationGroup::FinishAndCheck(std::chrono::microseconds tolera
   }
   const History::Samples samples = history.SamplesOf("dns:" + dns());
   // It asks about 900 times when every millisecond is wanted; a busy machine may slow it down.
-  const std::int64_t least_per_second = 300'000 / observed_every_.count();
+  const std::int64_t least_per_second = 150'000 / observed_every_.count();
   const std::int64_t seconds = samples.seconds - 1 - history.TimeWithoutAnswer(dns()) / 1'000'000;
   CHECK(samples.count >= least_per_second * seconds);
   for (BridgeAgent& agent : agents_) CHECK(agent.process().IsRunning());
@@ -152,8 +158,8 @@ std::size_t ReplicationGroup::IndexOf(const std::string& address) const {
 }
 
 std::string ReplicationGroup::PublishedMaster() {
-  const auto& answers = observer_->Look().Answers(dns());
-  return answers.empty() || answers.back().masters.size() != 1 ? "" : answers.back().masters[0];
+  const History::Answer* last = observer_->Look().LastWord(dns());
+  return last == nullptr || last->masters.size() != 1 ? "" : last->masters[0];
 }
 
 bool ReplicationGroup::IsPublished(const std::string& master) {
@@ -178,19 +184,46 @@ bool ReplicationGroup::SentinelsAgree(const std::string& master) {
 
 std::string ReplicationGroup::WaitForSuccessor(const std::string& old_master, Micros start,
                                                std::chrono::milliseconds deadline) {
-  std::string successor;
-  const auto promoted = [&] {
-    const History& history = observer_->Look();
+  std::vector<std::string> promoted;
+  const auto anybody_promoted = [&] {
+    promoted.clear();
     for (const RedisServer& redis : redises_) {
-      if (redis.address() != old_master && history.FirstPromotion(redis.address(), start)) successor = redis.address();
+      const bool is_promoted = observer_->Look().FirstPromotion(redis.address(), start).has_value();
+      if (is_promoted && redis.address() != old_master) promoted.push_back(redis.address());
+    }
+    return !promoted.empty();
+  };
+  if (!WaitUntil(anybody_promoted, kSentinelDeadline)) {
+    throw std::runtime_error("nobody is promoted in place of " + old_master);
+  }
+  std::string successor;
+  const auto named = [&] {
+    anybody_promoted();  // There may be more of them meanwhile.
+    Micros earliest = 0;
+    for (const std::string& address : promoted) {
+      const std::optional<Micros> at = observer_->Look().FirstAlone(dns(), address, start);
+      if (!at || (!successor.empty() && *at >= earliest)) continue;
+      earliest = *at;
+      successor = address;
     }
     return !successor.empty();
   };
-  if (!WaitUntil(promoted, kSentinelDeadline)) throw std::runtime_error("nobody is promoted in place of " + old_master);
-  if (!WaitUntil([&] { return PublishedMaster() == successor; }, deadline)) {
-    throw std::runtime_error(successor + " was promoted, DNS says " + observer_->Look().LastAnswer(dns()));
+  if (!WaitUntil(named, deadline)) {
+    throw std::runtime_error(promoted[0] + " was promoted, DNS says " + observer_->Look().LastAnswer(dns()));
   }
   return successor;
+}
+
+std::string ReplicationGroup::WaitForRest() {
+  std::string master;
+  const auto at_rest = [&] {
+    master = PublishedMaster();
+    return !master.empty() && SentinelsAgree(master);
+  };
+  if (!WaitUntil(at_rest, kSentinelDeadline, 50ms)) {
+    throw std::runtime_error("the Sentinels do not agree with DNS, which says " + observer_->Look().LastAnswer(dns()));
+  }
+  return master;
 }
 
 std::string ReplicationGroup::WaitForReplica(const std::string& address, Micros start) {

@@ -31,7 +31,11 @@ class ReplicationGroup {
     /// and the Sentinels are on 127.0.0.1. Else everything is there.
     bool separate_hosts = false;
     bool script_checks = false;  ///< Consul may run them.
-    std::chrono::milliseconds down_after{1000};
+    /// Longer than the second of Sentinel's PING period. Sentinel forgets the old master's link at a switch, but not
+    /// when it last opened one: it connects to the new master up to a second later, its first PONG comes after that,
+    /// and silence counts from the switch (src/sentinel.c sentinelResetMaster, sentinelReconnectInstance; 7.0). A
+    /// down-after of 1 s is then over at times, and Sentinel fails over once more.
+    std::chrono::milliseconds down_after{1500};
     std::string agent_settings{};  ///< A JSON object, as --config takes it.
     std::string redis_settings{};  ///< Further lines of redis.conf.
     std::string password{};        ///< Of the Redis servers.
@@ -86,14 +90,19 @@ class ReplicationGroup {
   /// True when every Sentinel names `master` and sees the group at rest (RedisSentinel::SeesGroupAtRest()).
   bool SentinelsAgree(const std::string& master);
 
-  /// The Redis that was promoted after `start`, other than `old_master`, once DNS names it alone. Throws
-  /// std::runtime_error that tells what is missing when that does not come about, DNS within `deadline`.
+  /// The first Redis other than `old_master` that was promoted after `start` and that DNS then named alone; Sentinel
+  /// may have replaced it since. Throws std::runtime_error that tells what is missing when that does not come about,
+  /// DNS within `deadline`.
   std::string WaitForSuccessor(const std::string& old_master, Micros start,
                                std::chrono::milliseconds deadline = std::chrono::seconds(10));
 
+  /// Waits until all Sentinels see the group at rest under the one Redis that DNS names; returns that. Throws as
+  /// WaitForSuccessor().
+  std::string WaitForRest();
+
   /// Waits until `address` has said slave since `start` and the whole group is published; returns its master. Which one
-  /// that is is Sentinel's to say: with a short down-after on a busy machine it may fail over once more by itself.
-  /// Throws as WaitForSuccessor().
+  /// that is is Sentinel's to say: on a busy machine it may fail over once more by itself. Throws as
+  /// WaitForSuccessor().
   std::string WaitForReplica(const std::string& address, Micros start);
 
   /// Adds "promotion to DNS" and "nobody in DNS", counted from `lost`, when the master was lost to its clients.
@@ -117,5 +126,11 @@ class ReplicationGroup {
 /// Sentinel converts a returned master 10 to 20 s later; INFO every 10 s, and a failover that has to be tried again
 /// waits for twice failover-timeout.
 inline constexpr std::chrono::seconds kSentinelDeadline{60};
+
+/// A down-after for scenarios without a failover: no machine is so busy that Sentinel would do one by itself.
+inline constexpr std::chrono::seconds kNoFailover{5};
+
+/// The down-after of the figures that README quotes. See Options::down_after for what comes with it.
+inline constexpr std::chrono::seconds kQuotedDownAfter{1};
 
 }  // namespace rcb::integration

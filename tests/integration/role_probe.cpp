@@ -14,11 +14,8 @@
 
 namespace rcb::integration {
 
-RoleProbe::RoleProbe(const ProbeTarget& target, std::string password, HistoryWriter& history)
-    : target_(target),
-      subject_(target.address + ":" + std::to_string(target.port)),
-      password_(std::move(password)),
-      history_(history) {}
+RoleProbe::RoleProbe(const ProbeTarget& target, std::string label, std::string password, HistoryWriter& history)
+    : target_(target), subject_(std::move(label)), password_(std::move(password)), history_(history) {}
 
 RoleProbe::~RoleProbe() { Disconnect(); }
 

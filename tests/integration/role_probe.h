@@ -10,8 +10,8 @@ namespace rcb::integration {
 /// at every role change. A hung server stays what it was: nobody knows otherwise from outside.
 class RoleProbe : public Probe {
  public:
-  /// `password`: of Redis, for its default user; may be empty.
-  RoleProbe(const ProbeTarget& target, std::string password, HistoryWriter& history);
+  /// `label`: how the history is to call it. `password`: of Redis, for its default user; may be empty.
+  RoleProbe(const ProbeTarget& target, std::string label, std::string password, HistoryWriter& history);
   ~RoleProbe() override;
   RoleProbe(const RoleProbe&) = delete;
   RoleProbe& operator=(const RoleProbe&) = delete;

@@ -13,13 +13,14 @@ using namespace rcb::integration;
 using namespace std::chrono_literals;
 
 TEST_CASE("a wrong operator, with Sentinel: never named, and a replica again when Sentinel makes it one") {
-  ReplicationGroup group({});
+  ReplicationGroup group({.down_after = kNoFailover});
   const std::string master = group.redises()[0].address();
   RedisServer& promoted = group.redises()[1];
   group.StartAgentsAndWait();
   const Micros start = MonotonicMicros();
   promoted.Promote();
-  REQUIRE(WaitUntil([&] { return group.observer().Look().FirstPromotion(promoted.address(), start).has_value(); }, 5s));
+  REQUIRE(
+      WaitUntil([&] { return group.observer().Look().FirstPromotion(promoted.address(), start).has_value(); }, 20s));
   CHECK(group.WaitForReplica(promoted.address(), start) == master);
   const History& history = group.FinishAndCheck();
   CHECK(history.ListedIntervals(group.dns(), promoted.address()).empty());
@@ -33,7 +34,8 @@ TEST_CASE("a wrong operator, without Sentinel: never named while the master is w
   group.StartAgentsAndWait();
   const Micros start = MonotonicMicros();
   promoted.Promote();
-  REQUIRE(WaitUntil([&] { return group.observer().Look().FirstPromotion(promoted.address(), start).has_value(); }, 5s));
+  REQUIRE(
+      WaitUntil([&] { return group.observer().Look().FirstPromotion(promoted.address(), start).has_value(); }, 20s));
   CHECK(HoldsFor([&] { return group.PublishedMaster() == master; }, 8s));
   promoted.Follow(group.redises()[0]);
   CHECK(group.WaitForReplica(promoted.address(), start) == master);

@@ -2,41 +2,13 @@
 # Runs every command of the README's sh blocks on a sandbox of its own, and compares the README's table of settings with what
 # `check-config` prints. A command that this test does not know fails it: teach it here.
 #   readme_test.sh AGENT_BINARY
-set -euo pipefail
-agent=$(realpath "$1")
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-work=$(mktemp -d /tmp/rcb-readme-XXXXXX)
-base=$((29000 + RANDOM % 60 * 30))
-cleanup() {
-  scripts/sandbox down --dir "$work/sandbox" >"$work/down.log" 2>&1 || cat "$work/down.log" >&2
-  rm -rf "$work"
-}
-trap cleanup EXIT
+# shellcheck source=tests/recipes/harness.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../recipes/harness.sh"
 
-failures=0
-fail() {
-  echo "FAILED: $*" >&2
-  failures=$((failures + 1))
-}
-# expect WHAT PATTERN COMMAND...: the command succeeds and a line of its output matches.
-expect() {
-  local what=$1 pattern=$2 output
-  shift 2
-  if ! output=$("$@" 2>&1); then
-    fail "$what: exit status $?: $output"
-  elif ! grep -Eq -- "$pattern" <<<"$output"; then
-    fail "$what: no line of its output matches '$pattern': $output"
-  else
-    echo "ok: $what"
-  fi
-}
 # A daemon: it must still run after it said that it started, and end well on SIGTERM.
 run_daemon() {
-  "$agent" run --redis "127.0.0.1:$((base + 11))" --consul "http://127.0.0.1:$base" --service readme >"$work/run.log" 2>&1 &
-  local pid=$! deadline=$((SECONDS + 20))
-  until grep -q started "$work/run.log"; do
-    ((SECONDS < deadline)) || return 1
-  done
+  start run.log "$agent" run --redis "127.0.0.1:$((base + 11))" --consul "http://127.0.0.1:$base" --service readme
+  wait_until 20 "the agent to start" grep -q started "$work/run.log"
   kill -TERM "$pid"
   wait "$pid"
   cat "$work/run.log"
@@ -46,15 +18,13 @@ commands=$(awk '/^```sh$/ {on = 1; next} /^```$/ {on = 0} on' README.md | sed 's
 [[ -n $commands ]] || fail "the README has no commands"
 
 # The sandbox first: the commands below that ask DNS are asked of it.
-expect "sandbox" "master.redis.service.consul answers" \
-  scripts/sandbox up --dir "$work/sandbox" --base-port "$base" --bin-dir "$(dirname "$agent")/.."
-export REDIS_RESOLVE_DNS=127.0.0.1:$((base + 1))
-PATH="$(dirname "$agent")/../consul:$(dirname "$agent"):$PATH"
+start_sandbox
 
+# shellcheck disable=SC2016  # A part of a command, not one.
 while read -r command; do
   case $command in
     scripts/quickstart)
-      expect "$command" "never listed two masters" scripts/quickstart --dir "$work/quickstart" --base-port $((base + 1800))
+      expect "$command" "never listed two masters" scripts/quickstart --dir "$work/quickstart" --base-port $((base + 50))
       ;;
     scripts/test) [[ -x scripts/test ]] || fail "$command" ;; # This test is a part of it.
     scripts/install-deps | 'cmake --preset release' | 'cmake --build --preset release')
@@ -66,12 +36,23 @@ while read -r command; do
       expect "what is installed" '0\.' "$work/root/usr/bin/redis-consul-agent" --version
       ;;
     'redis-consul-agent check-config') expect "$command" '"service": "redis"' "$agent" check-config ;;
+    'redis-consul-agent status' | 'redis-consul-agent explain')
+      # shellcheck disable=SC2086
+      expect "$command" 'passing.*master at epoch 0|master, passing' $command --listen "127.0.0.1:$((base + 31))"
+      ;;
+    'redis-consul-agent doctor')
+      expect "$command" 'DNS .* has 1 answer' "$agent" doctor --redis "127.0.0.1:$((base + 11))" --consul "http://127.0.0.1:$base"
+      ;;
     'redis-consul-agent run') expect "$command" "stopping" run_daemon ;;
+    *'redis.service.consul SRV'*'-p $('*) ;; # tests/recipes/consul_recipe_test.sh
+    'redis-resolve --watch '* | 'consul watch '*) ;; # tests/recipes/watch_test.sh
     'dig +short @127.0.0.1 -p 8600 '*)
       # shellcheck disable=SC2086
       expect "$command" '^1 1 [0-9]+ ' ${command/8600/$((base + 1))}
       ;;
-    'redis-cli -u '*) expect "$command" '^PONG$' bash -c "$command" ;;
+    '. /usr/share/'*) helper=". '$work/root${command#. }'" ;;
+    'redis_master_cli ping') expect "$command" '^PONG$' sh -c "$helper && $command" ;;
+    *ping) expect "$command" '^PONG$' bash -c "$command" ;;
     redis-resolve*)
       # shellcheck disable=SC2086
       expect "$command" '127.0.0.1:[0-9]+$' $command
@@ -91,5 +72,4 @@ if [[ $in_table == "$in_program" ]]; then
 else
   fail "the table of settings differs from check-config: $(diff <(echo "$in_table") <(echo "$in_program"))"
 fi
-
-((failures == 0)) || exit 1
+finish

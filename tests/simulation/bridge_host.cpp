@@ -24,7 +24,7 @@ constexpr Duration kDemoteAgain = 1s;      ///< agent/watcher.cpp
 constexpr Duration kCatalogWait = 60s;     ///< agent/watcher.cpp
 
 /// Rows of the table in DESIGN section 5, by how the reason begins.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kRows{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 16> kRows{{
     {"master at epoch", "row: master, claim held"},
     {"says master, but Sentinel names", "row: master, Sentinel names another"},
     {"says master, but no Sentinel", "row: master, not confirmed"},
@@ -37,6 +37,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kRows{{
     {"replica of", "row: replica, in sync"},
     {"replica, loading", "row: replica, loading"},
     {"loading", "row: loading"},
+    {"says master, but is cut off", "row: master, cut off"},
+    {"says master, but the claim in Consul", "row: master, the claim is not understood"},
     {"replica, full synchronisation", "row: replica, full synchronisation"},
     {"replica, link to", "row: replica, link down"},
 }};
@@ -292,6 +294,20 @@ std::optional<std::uint64_t> BridgeHost::best_epoch() const {
     best = std::max(best.value_or(0), link.view->config_epoch);
   }
   return best;
+}
+
+bool BridgeHost::HearsMostSentinelsNameIt() const {
+  if (!running()) return false;
+  const auto names_it = [this](const SentinelLink& link) {
+    return link.connected && !link.broken && link.view && link.view->master == RedisModel::Address(host_);
+  };
+  return static_cast<std::size_t>(std::count_if(links_.begin(), links_.end(), names_it)) * 2 > links_.size();
+}
+
+bool BridgeHost::IsFenced() const { return said_ && said_->reason.ends_with("fenced"); }
+
+bool BridgeHost::SaysMasterBySentinel() const {
+  return running() && said_ && said_->tag == agent::Tag::kMaster && said_->reason.ends_with("confirmed by sentinel");
 }
 
 // --- Redis

@@ -60,6 +60,11 @@ class BridgeHost {
   /// The best config-epoch that a Sentinel it is connected to tells.
   std::optional<std::uint64_t> best_epoch() const;
   const agent::Group* group() const { return group_.get(); }
+  /// Its connections to most Sentinels hold, and their views name its server.
+  bool HearsMostSentinelsNameIt() const;
+  /// It withholds its server for fear of what a partition hides.
+  bool IsFenced() const;
+  bool SaysMasterBySentinel() const;
   static std::string ServiceId(std::size_t host);
   std::string Describe() const;
   /// Under `demote_superseded`: it makes its server a replica of `upstream`.

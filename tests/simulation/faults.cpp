@@ -42,6 +42,7 @@ const std::vector<Faults::Kind>& Faults::AllKinds() {
       {"garbage written into the claim", &Faults::SpoilClaim, 2, false, false},
       {"claim of a newer version", &Faults::WriteNewerClaim, 2, false, false},
       {"claim denied by ACL", &Faults::DenyClaim, 4, false, false},
+      {"somebody removes an instance from the catalog", &Faults::RemoveEntry, 4, false, false},
       {"sentinels cut from each other", &Faults::CutSentinels, 4, true, false},
       {"sentinel crashed", &Faults::CrashSentinel, 4, true, false},
       {"all sentinels crashed", &Faults::CrashAllSentinels, 3, true, false},
@@ -452,6 +453,14 @@ bool Faults::WriteNewerClaim() {
   Undo(Length(), [this, value = before.value, newer] {
     if (world_.servers.key().value == newer) world_.servers.OverwriteKey(value);
   });
+  return true;
+}
+
+bool Faults::RemoveEntry() {
+  const std::size_t host = LikelyMaster();
+  const std::string& node = world_.agent_of(host).node();
+  if (world_.servers.Find(node, BridgeHost::ServiceId(host)) == nullptr) return false;
+  world_.servers.Remove(node, BridgeHost::ServiceId(host));
   return true;
 }
 

@@ -75,6 +75,7 @@ class Faults {
   bool SpoilClaim();
   bool WriteNewerClaim();
   bool DenyClaim();
+  bool RemoveEntry();
   void Deny(std::size_t host, ConsulServers::Denial denial);
   bool ForgeHello();
   bool CutFor(std::vector<World::Direction> directions);

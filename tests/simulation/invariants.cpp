@@ -18,7 +18,9 @@ constexpr Duration kRecovery = 40s;
 /// How long a surplus master that an agent pushed may stand while the holder's bridge can withdraw it: one refused
 /// transaction, its pause of 500 ms and a retransmission on each of the four ways.
 constexpr Duration kWithdrawal = 2500ms;
-/// The same when the holder's bridge is gone too: the TTL, the lease, or the stale host's own return.
+/// The same while only another bridge can: it waits for a second, and looks once a second here.
+constexpr Duration kWithdrawalByOthers = kWithdrawal + 2s;
+/// The same while nobody can: the TTL, the lease, or the stale host's own return.
 constexpr Duration kLongestRepushed = 30s;
 /// Between the moment a bridge learns of a claim and the moment its local Consul agent has heard of it.
 constexpr Duration kTelling = 1500ms;
@@ -28,6 +30,10 @@ constexpr Duration kOnItsWay = 2s;
 constexpr Duration kFreshly = 10s;
 /// A transaction takes effect within this time, or never (consul/requests.cpp).
 constexpr Duration kLongestCall = 10s;
+/// agent/arbiter.cpp
+constexpr Duration kMostLease = 10s;
+/// A poll, and a connection that was opened again.
+constexpr Duration kPoll = 500ms;
 /// Most Sentinels at a lower epoch are not believed before (agent/arbiter.cpp kResetWait).
 constexpr Duration kLongEnough = 8s;
 
@@ -42,6 +48,8 @@ Invariants::Invariants(World& world)
       last_named_(world.hosts()),
       promoted_(world.hosts()),
       served_since_(world.hosts()),
+      connected_at_(world.hosts(), world.environment.now()),
+      unnamed_at_(world.hosts(), world.environment.now()),
       replids_(world.hosts()) {}
 
 void Invariants::Start() {
@@ -104,6 +112,12 @@ bool Invariants::BridgeIsAble(std::size_t host) {
          !world_.servers.DeniesKey(host);
 }
 
+bool Invariants::ReadsClaim(std::size_t host) {
+  const ConsulAgent& agent = world_.agent_of(host);
+  return agent.SeesServers() && world_.environment.network.Connects(host, agent.place()) &&
+         world_.servers.has_leader() && world_.servers.DenialOf(host) != ConsulServers::Denial::kAll;
+}
+
 /// When a Sentinel last named it or chose it.
 TimePoint Invariants::LastNamed(std::size_t host) const {
   TimePoint last = last_named_[host];
@@ -158,6 +172,7 @@ void Invariants::OnKey() {
     holder_since_index_ = 0;
     return;
   }
+  last_holder_ = Holder();
   const bool moved = !before || before->service_id != claim_->service_id;
   if (moved) {
     ++takeovers_;
@@ -250,9 +265,21 @@ bool Invariants::MayBeRepushed(std::size_t host) {
 }
 
 /// All the time since there are two masters.
+bool Invariants::CouldWithdraw(std::size_t host) {
+  return BridgeIsAble(host) && able_since_[host] + kRecovery < *double_since_;
+}
+
 bool Invariants::HolderCouldWithdraw() {
   const auto holder = Holder();
-  return holder && BridgeIsAble(*holder) && able_since_[*holder] + kRecovery < *double_since_;
+  return holder && CouldWithdraw(*holder);
+}
+
+Duration Invariants::LongestRepushed() {
+  if (HolderCouldWithdraw()) return kWithdrawal;
+  for (std::size_t host = 0; host < world_.hosts(); ++host) {
+    if (CouldWithdraw(host) && !served_.contains(host)) return kWithdrawalByOthers;
+  }
+  return kLongestRepushed;
 }
 
 void Invariants::NoteCatalog() {
@@ -309,7 +336,7 @@ void Invariants::OnCatalog() {
     return;
   }
   for (const std::size_t host : masters) {
-    if (host != Holder() && !MayBeRepushed(host)) {
+    if (host != last_holder_ && !MayBeRepushed(host)) {
       Break("1: two masters are served, and " + HostName(host) + " is not the holder");
     }
   }
@@ -334,6 +361,14 @@ void Invariants::CheckServed(std::size_t host) {
       claim_->run_id != world_.redis.at(host).run_id && now - LastNamed(host) > kFreshly) {
     Break("6: " + HostName(host) + " was restarted and is published while no Sentinel names it");
   }
+  const RedisModel::Server& server = world_.redis.at(host);
+  if (claim_ && Holder() == host && published && claim_->authority == Authority::kReplication &&
+      world_.options.bridge.arbiter.withhold_on_dataset_loss && claim_->run_id != server.run_id &&
+      server.replid != claim_->replid && server.replid2 != claim_->replid) {
+    Break("6: " + HostName(host) + " is published with an unrelated data set");
+  }
+  const bool loads = server.loading_until > now && world_.bridge(host).last_transaction() - server.link_since > kPoll;
+  if (published && loads) Break("6: " + HostName(host) + " is published while it loads its data");
   if (auto& promoted_at = promoted_[host]; promoted_at != world_.redis.at(host).promoted_at) {
     promoted_at = world_.redis.at(host).promoted_at;
     if (promoted_at) promotion_to_published_.push_back(std::chrono::duration_cast<Duration>(now - *promoted_at));
@@ -366,6 +401,15 @@ void Invariants::Audit() {
     const RedisModel::Server& server = world_.redis.at(host);
     replids_[host].insert({server.replid, server.replid2});
     if (!BridgeIsAble(host)) able_since_[host] = now;
+    if (!world_.bridge(host).HearsMostSentinelsNameIt()) unnamed_at_[host] = now;
+    if (world_.bridge(host).IsFenced() && now - unnamed_at_[host] > kNotice) {
+      Break("9: " + HostName(host) + " fences itself while most Sentinels name it");
+    }
+    const BridgeHost& self = world_.bridge(host);
+    if (ReadsClaim(host) || unnamed_at_[host] != now || !self.SaysMasterBySentinel()) connected_at_[host] = now;
+    if (now - std::max(connected_at_[host], self.running_since()) > kMostLease + kNotice) {
+      Break("9: " + HostName(host) + " is cut off from Consul and from most Sentinels, and not fenced");
+    }
     if (world_.bridge(host).claim_index_fell())
       Break("3: bridge" + std::to_string(host) + " went back to an older claim");
 
@@ -394,7 +438,7 @@ void Invariants::Audit() {
     if (now - from > patience) Break("2: " + HostName(host) + " is still served as master");
   }
   if (double_since_) {
-    if (now - *double_since_ > (HolderCouldWithdraw() ? kWithdrawal : kLongestRepushed)) {
+    if (now - *double_since_ > LongestRepushed()) {
       Break("1: a stale master that its Consul agent pushed back is not withdrawn");
     }
   }

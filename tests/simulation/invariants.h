@@ -50,8 +50,11 @@ class Invariants {
   void CheckDemotion(std::size_t host, std::size_t upstream);
   void NoteCatalog();
   bool MayBeRepushed(std::size_t host);
+  bool CouldWithdraw(std::size_t host);
   bool HolderCouldWithdraw();
+  Duration LongestRepushed();
   bool BridgeIsAble(std::size_t host);
+  bool ReadsClaim(std::size_t host);
   TimePoint LastNamed(std::size_t host) const;
   bool MostSentinelsName(std::size_t host) const;
   bool WasMasterWhenSent(std::size_t host) const;
@@ -61,7 +64,8 @@ class Invariants {
   World& world_;
   std::optional<std::string> broken_;
   std::optional<agent::Claim> claim_;
-  std::uint64_t holder_since_index_ = 0;  ///< Of the claim that made the present holder.
+  std::optional<std::size_t> last_holder_;  ///< Outlives a claim that was deleted.
+  std::uint64_t holder_since_index_ = 0;    ///< Of the claim that made the present holder.
   TimePoint holder_since_{};
   TimePoint holder_before_{};  ///< Since when the one before held it.
   bool sentinel_reset_ = false;
@@ -76,6 +80,8 @@ class Invariants {
   std::vector<TimePoint> last_named_;   ///< When a running Sentinel last named it.
   std::vector<std::optional<TimePoint>> promoted_;  ///< The promotion whose publication was measured.
   std::vector<TimePoint> served_since_;             ///< As master.
+  std::vector<TimePoint> connected_at_;             ///< When it last had either, or says no master.
+  std::vector<TimePoint> unnamed_at_;               ///< When its bridge last heard no majority naming it.
   std::vector<std::set<std::string>> replids_;      ///< That stand for its data set.
 
   std::vector<std::string> noted_;  ///< Entries as the history last told them.

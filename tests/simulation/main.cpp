@@ -100,6 +100,8 @@ constexpr const char* kMustBeSeen[] = {
     "row: master, superseded",
     "row: master, restarted and not confirmed",
     "row: master, the claim is held elsewhere",
+    "row: master, cut off",
+    "row: master, the claim is not understood",
     "row: replica, in sync",
     "row: replica, link down",
     "row: replica, full synchronisation",

@@ -166,6 +166,16 @@ const TableRow kTableRows[] = {
        bench.state.info->master_link_up = false;
        bench.state.info->master_link_down_since = 30s;
      }},
+    {"replica of one that has lost its own link",
+     [](Bench& bench) {
+       bench.arbiter.OnUpstream(0, {At(kOtherPort), bench.now - 29s, {}}, false);
+     }},
+    {"replica of one that has lost its own link for 30 s",
+     [](Bench& bench) {
+       bench.arbiter.OnUpstream(0, {At(kOtherPort), bench.now - 30s, {}}, false);
+     }},
+    {"replica behind by more than `replica_max_lag`", [](Bench& bench) { bench.arbiter.OnUpstream(0, {}, true); }},
+    {"replica that takes writes of its own", [](Bench& bench) { bench.state.info->read_only = false; }},
     {"replica, full synchronisation or loading", [](Bench& bench) { bench.state.loading = true; }},
     {"replica hidden by `replica-announced no`", [](Bench& bench) { bench.state.info->announced = false; }},
     {"connection refused", [](Bench& bench) { bench.state.health = Health::kRefused; }},
@@ -820,6 +830,20 @@ TEST_CASE("Arbiter: garbage in the key counts as no claim") {
   }
 }
 
+// Found by tests/simulation: its claim was written over, and then its host was cut off.
+TEST_CASE("Arbiter: a master without a claim fences itself as well") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  bench.NoClaim();
+  bench.SentinelNames(kPort, 5);
+  CHECK(bench.Decide().take);
+  bench.now += 11s;
+  bench.SentinelNames(kPort, 5);  // One of three: the one on its own host.
+  CheckWithheld(bench.Decide(), "fenced");
+  bench.NoClaim();
+  CHECK(bench.Decide().take);
+}
+
 TEST_CASE("Arbiter: a claim of a newer version is left alone") {
   Bench bench = WithSentinels();
   bench.Says(Role::kMaster);
@@ -833,6 +857,15 @@ TEST_CASE("Arbiter: a claim of a newer version is left alone") {
     bench.Decide();
     bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "its state is unknown", .garbage = {}}, bench.now);
     CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+    // It fences itself all the same, and comes back from that (found by tests/simulation).
+    bench.now += 11s;
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kCritical, "fenced");
+    bench.SentinelNames(kPort, 5);
+    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "its state is unknown", .garbage = {}}, bench.now);
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+    // But for one that Sentinel has replaced (found by tests/simulation).
+    bench.SentinelNames(kOtherPort, 6, "s2");
+    CheckWithheld(bench.Decide(), "its state is unknown");
   }
 }
 
@@ -868,6 +901,24 @@ TEST_CASE("Arbiter: fencing Redis needs to be asked for, the claim, and Sentinel
     bench.Claimed(Bench::ClaimOf(kOtherPort, 6));
     bench.SentinelNames(kPort, 7);
     CHECK_FALSE(bench.Decide().demote_to);
+  }
+  SUBCASE("never when it was: a Sentinel that was away names the claim's old holder (found by tests/simulation)") {
+    bench.SentinelNames(kPort, 7);
+    bench.Decide();
+    bench.Claimed(Bench::ClaimOf(kOtherPort, 6));
+    bench.now += 6s;
+    bench.SentinelNames(kOtherPort, 6, "s2");
+    CHECK_FALSE(bench.Decide().demote_to);
+  }
+  SUBCASE("never a new one: claim and views may be of the time before its promotion (found by tests/simulation)") {
+    bench.Claimed(Bench::ClaimOf(kOtherPort, 5));
+    bench.SentinelNames(kOtherPort, 5);
+    CHECK(bench.Decide().demote_to);
+    bench.state.role_since = bench.now;
+    CHECK_FALSE(bench.Decide().demote_to);
+    bench.now += 5s;
+    bench.SentinelNames(kOtherPort, 5);
+    CHECK(bench.Decide().demote_to == At(kOtherPort));
   }
   SUBCASE("never for a claim that was yielded, or of replication") {
     Claim other = Bench::ClaimOf(kOtherPort, 6);

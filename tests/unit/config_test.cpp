@@ -1,6 +1,7 @@
 #include "agent/config.h"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -114,17 +115,90 @@ TEST_CASE("Config: secrets come from files and the environment and are never sho
   auto config = LoadConfig(sources);
   REQUIRE(config);
   CHECK(config->consul.token == "token-secret");
-  CHECK(config->redis_credentials.password == "password-secret");
+  CHECK(config->redis_password.Current() == "password-secret");
   CHECK_FALSE(Contains(DescribeConfig(*config), "secret"));
   CHECK(Contains(DescribeConfig(*config), "(set)"));
   sources.environment = {{"CONSUL_HTTP_TOKEN", "environment-token"}, {"REDISCLI_AUTH", "environment-password"}};
   config = LoadConfig(sources);
   REQUIRE(config);
   CHECK(config->consul.token == "environment-token");
-  CHECK(config->redis_credentials.password == "environment-password");
+  CHECK(config->redis_password.Current() == "environment-password");
   const File empty("\n");
   sources.environment = {{"CONSUL_HTTP_TOKEN_FILE", empty.path()}};
   CHECK(Contains(ErrorOf(sources), "holds no secret"));
+}
+
+TEST_CASE("Config: a secret's file is read again when it changes") {
+  const File password("one\n");
+  auto secret = Secret::FromFile(password.path());
+  REQUIRE(secret);
+  CHECK(secret->Current() == "one");
+  std::ofstream(password.path()) << "two, and longer\n";
+  CHECK(secret->Current() == "two, and longer");
+  SUBCASE("emptied") { std::ofstream(password.path()) << "\n"; }
+  SUBCASE("removed") { unlink(password.path().c_str()); }
+  SUBCASE("far too long") { std::ofstream(password.path()) << std::string(5000, 'x'); }
+  SUBCASE("a pipe that nobody writes to") {
+    unlink(password.path().c_str());
+    REQUIRE(mkfifo(password.path().c_str(), 0600) == 0);
+  }
+  CHECK(secret->Current() == "two, and longer");
+}
+
+TEST_CASE("Config: a file without a slash is a credential of the systemd unit") {
+  const File password("password-secret\n");
+  const std::size_t slash = password.path().rfind('/');
+  const File file("{\"redis_password_file\": \"" + password.path().substr(slash + 1) + "\"}");
+  ConfigSources sources;
+  sources.file = file.path();
+  sources.environment = {{"CREDENTIALS_DIRECTORY", password.path().substr(0, slash)}};
+  auto config = LoadConfig(sources);
+  REQUIRE(config);
+  CHECK(config->redis_password.Current() == "password-secret");
+  sources.environment.clear();
+  CHECK(Contains(ErrorOf(sources), "redis_password_file: cannot read rcb-config-test-"));
+}
+
+TEST_CASE("Config: TLS of Redis, and of Sentinel where it does not say otherwise") {
+  const auto load = [](const std::string& text) {
+    const File file(text);
+    ConfigSources sources;
+    sources.file = file.path();
+    return LoadConfig(sources);
+  };
+  auto config = load(R"({"redis_tls": true, "redis_tls_server_name": "redis.example", "redis_tls_verify": false})");
+  REQUIRE(config);
+  CHECK(config->redis_tls.client);
+  CHECK(config->sentinel_tls.enabled);
+  CHECK(config->sentinel_tls.client);
+  CHECK(config->sentinel_tls.options.server_name == "redis.example");
+  CHECK_FALSE(config->sentinel_tls.options.verify);
+  CHECK(config->RedisAccess().tls == config->redis_tls.client);
+  CHECK(config->SentinelAccess().tls == config->sentinel_tls.client);
+
+  config =
+      load(R"({"redis_tls": true, "redis_tls_server_name": "redis.example", "sentinel_tls_server_name": "s.example"})");
+  REQUIRE(config);
+  CHECK(config->sentinel_tls.options.server_name == "s.example");
+  CHECK(config->sentinel_tls.options.verify);
+
+  config = load(R"({"redis_tls": true, "sentinel_tls": false})");
+  REQUIRE(config);
+  CHECK_FALSE(config->SentinelAccess().tls);
+
+  config = load(R"({"sentinel_tls": true})");
+  REQUIRE(config);
+  CHECK_FALSE(config->RedisAccess().tls);
+  CHECK(config->SentinelAccess().tls);
+
+  CHECK(load(R"({"redis_ca_file": "/ca.pem"})").error() == R"(redis_ca_file: is of no use without "redis_tls": true)");
+  CHECK(load(R"({"redis_tls": true, "sentinel_tls": false, "sentinel_client_key": "/key"})").error() ==
+        R"(sentinel_client_key: is of no use without "sentinel_tls": true)");
+  CHECK(Contains(load(R"({"redis_tls": true, "redis_ca_file": "/nonexistent/ca.pem"})").error(),
+                 "redis_tls: cannot read /nonexistent/ca.pem: No such file"));
+  CHECK(Contains(load(R"({"redis_tls": true, "sentinel_ca_file": "/nonexistent/ca.pem"})").error(),
+                 "sentinel_tls: cannot read /nonexistent/ca.pem"));
+  CHECK(Contains(load(R"({"redis_tls": true, "redis_client_cert": "/etc/hostname"})").error(), "belong together"));
 }
 
 TEST_CASE("Config: what clients dial must be known") {

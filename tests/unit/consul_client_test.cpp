@@ -251,6 +251,7 @@ class FakeServer {
 
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
   int requests() const { return requests_; }
+  const std::string& last_request() const { return last_request_; }
 
  private:
   struct Peer {
@@ -281,6 +282,7 @@ class FakeServer {
     FakeServer* server = peer->server;
     if (bytes < 0) return server->Close(peer);
     ++server->requests_;
+    server->last_request_.assign(peer->buffer, static_cast<std::size_t>(bytes));
     uv_buf_t buffer = uv_buf_init(server->answer_.data(), static_cast<unsigned>(server->answer_.size()));
     peer->write.data = peer;
     uv_write(&peer->write, stream, &buffer, 1, [](uv_write_t* write, int) {
@@ -304,6 +306,7 @@ class FakeServer {
   bool closes_;
   int port_;
   int requests_ = 0;
+  std::string last_request_;
   std::vector<Peer*> peers_;
 };
 
@@ -718,6 +721,37 @@ TEST_CASE("HttpTransport: the namespace goes into every query") {
   REQUIRE_FALSE(pair);  // Consul without Enterprise refuses the parameter by name.
   CHECK_MESSAGE(pair.error().message.find("Namespaces are a Consul Enterprise feature") != std::string::npos,
                 pair.error().message);
+}
+
+TEST_CASE("HttpTransport: namespace and partition go into every query, with and without one of its own") {
+  Loop loop;
+  FakeServer server(loop, HttpOk("", "true"));
+  const auto client = Connect(loop, {.url = server.url(), .name_space = "team a", .partition = "north"});
+  static_cast<void>(KvGet(loop, *client, "k"));
+  CHECK_MESSAGE(server.last_request().starts_with("GET /v1/kv/k?leader&ns=team%20a&partition=north HTTP/1.1"),
+                server.last_request());
+  static_cast<void>(Register(loop, *client, Registration("r", "master")));
+  CHECK_MESSAGE(server.last_request().find("ns=team%20a&partition=north HTTP/1.1") != std::string::npos,
+                server.last_request());
+  server.Stop(loop);
+}
+
+TEST_CASE("HttpTransport: another token is sent from the next call on") {
+  Loop loop;
+  FakeServer server(loop, HttpOk("", "true"));
+  const auto client = Connect(loop, {.url = server.url(), .token = "sesame-one"});
+  const auto sent = [&](const std::string& token) {
+    static_cast<void>(KvGet(loop, *client, "k"));
+    return server.last_request().find("X-Consul-Token: " + token + "\r\n") != std::string::npos;
+  };
+  CHECK(sent("sesame-one"));
+  CHECK(client->SetToken("sesame-two"));
+  CHECK(sent("sesame-two"));
+  const auto refused = client->SetToken("sesame\r\nX-Other: 1");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.find("sesame") == std::string::npos);
+  CHECK(sent("sesame-two"));
+  server.Stop(loop);
 }
 
 TEST_CASE("Watch: a server that answers at once without a change is not asked in a spin") {

@@ -1,19 +1,11 @@
 #include "consul/dns_client.h"
 
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <array>
-#include <functional>
-#include <stdexcept>
-#include <thread>
 
 #include "consul/service_lookup.h"
 #include "tests/integration/ports.h"
 #include "tests/unit/dns_bytes.h"
+#include "tests/unit/dns_scripted_server.h"
 
 namespace rcb::consul {
 namespace {
@@ -23,110 +15,6 @@ using integration::FreePort;
 using Bytes = DnsBytes::Bytes;
 
 constexpr const char* kName = "master.redis.service.consul";
-
-class Socket {
- public:
-  explicit Socket(int fd) : fd_(fd) {}
-  Socket(int type, std::uint16_t port) : fd_(socket(AF_INET, type | SOCK_CLOEXEC, 0)) {
-    const int reuse = 1;
-    setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-      throw std::runtime_error("cannot bind port " + std::to_string(port));
-    }
-  }
-  ~Socket() { close(fd_); }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  int fd() const { return fd_; }
-
- private:
-  const int fd_;
-};
-
-/// A DNS server that answers every question with what `answer` makes of it; an empty answer is silence.
-class ScriptedServer {
- public:
-  using Answer = std::function<Bytes(const Bytes& question, bool tcp)>;
-
-  /// With `strange_port` its UDP answers come from another port than the one that was asked.
-  explicit ScriptedServer(Answer answer, bool strange_port = false)
-      : port_(FreePort()),
-        answer_(std::move(answer)),
-        udp_(SOCK_DGRAM, port_),
-        other_udp_(SOCK_DGRAM, FreePort()),
-        tcp_(SOCK_STREAM, port_),
-        answers_from_(strange_port ? other_udp_.fd() : udp_.fd()) {
-    if (listen(tcp_.fd(), 8) != 0 || pipe(stop_.data()) != 0) throw std::runtime_error("cannot listen");
-    thread_ = std::thread([this] { Serve(); });
-  }
-  ~ScriptedServer() {
-    close(stop_[1]);
-    thread_.join();
-    close(stop_[0]);
-  }
-  ScriptedServer(const ScriptedServer&) = delete;
-  ScriptedServer& operator=(const ScriptedServer&) = delete;
-
-  DnsClient::Options options() const { return {.host = "127.0.0.1", .port = port_, .tcp = false}; }
-
- private:
-  void Serve() {
-    for (;;) {
-      std::array<pollfd, 3> polled{pollfd{udp_.fd(), POLLIN, 0}, {tcp_.fd(), POLLIN, 0}, {stop_[0], POLLIN, 0}};
-      if (poll(polled.data(), polled.size(), -1) < 0 || polled[2].revents != 0) return;
-      if (polled[0].revents != 0) ServeUdp();
-      if (polled[1].revents != 0) ServeTcp();
-    }
-  }
-
-  void ServeUdp() {
-    Bytes question(4096);
-    sockaddr_in from{};
-    socklen_t from_size = sizeof from;
-    const ssize_t size =
-        recvfrom(udp_.fd(), question.data(), question.size(), 0, reinterpret_cast<sockaddr*>(&from), &from_size);
-    if (size < 12) return;
-    question.resize(static_cast<std::size_t>(size));
-    const Bytes bytes = answer_(question, false);
-    if (!bytes.empty()) {
-      sendto(answers_from_, bytes.data(), bytes.size(), 0, reinterpret_cast<const sockaddr*>(&from), from_size);
-    }
-  }
-
-  void ServeTcp() {
-    const Socket connection(accept(tcp_.fd(), nullptr, nullptr));
-    std::array<std::uint8_t, 2> prefix{};
-    if (recv(connection.fd(), prefix.data(), prefix.size(), MSG_WAITALL) != 2) return;
-    Bytes question(static_cast<std::size_t>(prefix[0]) << 8 | prefix[1]);
-    if (recv(connection.fd(), question.data(), question.size(), MSG_WAITALL) != static_cast<ssize_t>(question.size())) {
-      return;
-    }
-    Bytes bytes = answer_(question, true);
-    if (bytes.empty()) return;
-    const std::size_t size = bytes.size();
-    bytes.insert(bytes.begin(), {static_cast<std::uint8_t>(size >> 8), static_cast<std::uint8_t>(size)});
-    send(connection.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-  }
-
-  const std::uint16_t port_;
-  const Answer answer_;
-  const Socket udp_;
-  const Socket other_udp_;
-  const Socket tcp_;
-  const int answers_from_;
-  std::array<int, 2> stop_{};
-  std::thread thread_;
-};
-
-/// Gives an answer the id of its question.
-Bytes WithIdOf(const Bytes& question, Bytes answer) {
-  std::copy_n(question.begin(), 2, answer.begin());
-  return answer;
-}
 
 /// An answer to kName SRV with `count` servers in 10.0.0.0/8.
 DnsBytes AnswerOf(unsigned count, std::uint16_t flags = 0x8400) {
@@ -142,12 +30,16 @@ Result<DnsMessage> Ask(const DnsClient::Options& options, std::chrono::milliseco
   return (*client)->Ask(kName, RecordType::kSrv, timeout);
 }
 
-ErrorKind Failure(const ScriptedServer& server, std::chrono::milliseconds timeout = 2s) {
+Error FailureOf(const ScriptedServer& server, std::chrono::milliseconds timeout = 2s) {
   const auto message = Ask(server.options(), timeout);
   REQUIRE_FALSE(message);
   const std::string address = "DNS at 127.0.0.1:" + std::to_string(server.options().port);
   CHECK_MESSAGE(message.error().message.find(address) != std::string::npos, message.error().message);
-  return message.error().kind;
+  return message.error();
+}
+
+ErrorKind Failure(const ScriptedServer& server, std::chrono::milliseconds timeout = 2s) {
+  return FailureOf(server, timeout).kind;
 }
 
 }  // namespace
@@ -253,25 +145,39 @@ TEST_CASE("DnsClient: a server's name without address is an error") {
   CHECK(client.error().message.find("256.0.0.1") != std::string::npos);
 }
 
-TEST_CASE("DnsClient: what is no answer to the question is never taken for one") {
-  const auto judge = [](const ScriptedServer::Answer& answer) {
+TEST_CASE("DnsClient: what is no answer to the question is never taken for one, and told apart") {
+  const auto is_told = [](const char* what, const ScriptedServer::Answer& answer) {
     ScriptedServer server(answer);
-    return Failure(server, 200ms);
+    const Error error = FailureOf(server, 200ms);
+    CHECK(error.kind == ErrorKind::kMalformedReply);
+    CHECK_MESSAGE(error.message.find(what) != std::string::npos, error.message);
   };
-  CHECK(judge([](const Bytes&, bool) { return Bytes{1, 2, 3}; }) == ErrorKind::kMalformedReply);
-  CHECK(judge([](const Bytes& question, bool) {
-          Bytes wrong_id = WithIdOf(question, AnswerOf(1).bytes());
-          wrong_id[0] ^= 0xff;
-          return wrong_id;
-        }) == ErrorKind::kMalformedReply);
-  CHECK(judge([](const Bytes& question, bool) {
-          return WithIdOf(question, DnsBytes(0x8400, 1, 1).Question("evil", 33).Srv("evil", 1, 1, 1, "x").bytes());
-        }) == ErrorKind::kMalformedReply);
-  CHECK(judge([](const Bytes& question, bool) {  // The right question, then a loop.
-          const Bytes loop = DnsBytes(0x8400, 1, 1).Question(kName, 33).Pointer(12 + 33).Raw(Bytes(20)).bytes();
-          return WithIdOf(question, loop);
-        }) == ErrorKind::kMalformedReply);
-  CHECK(judge([](const Bytes& question, bool) { return question; }) == ErrorKind::kMalformedReply);
+  is_told("shorter than a header", [](const Bytes&, bool) { return Bytes{1, 2, 3}; });
+  is_told("another question", [](const Bytes& question, bool) {
+    Bytes wrong_id = WithIdOf(question, AnswerOf(1).bytes());
+    wrong_id[0] ^= 0xff;
+    return wrong_id;
+  });
+  is_told("another question", [](const Bytes& question, bool) {
+    return WithIdOf(question, DnsBytes(0x8400, 1, 1).Question("evil", 33).Srv("evil", 1, 1, 1, "x").bytes());
+  });
+  is_told("in a circle", [](const Bytes& question, bool) {  // The right question, then a name that leads to itself.
+    const Bytes loop = DnsBytes(0x8400, 1, 1).Question(kName, 33).Pointer(12 + 33).Raw(Bytes(20)).bytes();
+    return WithIdOf(question, loop);
+  });
+  is_told("it is a question", [](const Bytes& question, bool) { return question; });
+}
+
+TEST_CASE("DnsClient: over TCP nonsense and an early end are told as well") {
+  for (const Bytes& answer : {Bytes{1, 2, 3}, Bytes()}) {
+    ScriptedServer server([&](const Bytes&, bool) { return answer; });
+    DnsClient::Options options = server.options();
+    options.tcp = true;
+    const auto message = Ask(options, 1s);
+    REQUIRE_FALSE(message);
+    CHECK(message.error().kind == ErrorKind::kMalformedReply);
+    CHECK(message.error().message.find("(TCP) closed the connection or sent no usable answer") != std::string::npos);
+  }
 }
 
 TEST_CASE("DnsClient: an answer from another port is not heard") {
@@ -303,13 +209,45 @@ TEST_CASE("LookUpService: a target without an address beside it is asked for, IP
   });
   const auto client = DnsClient::Create(server.options());
   REQUIRE(client);
-  const auto found = LookUpService(
-      **client, kName, {.first_only = false, .timeout = 2s, .draw = [](std::uint32_t) { return std::uint32_t{0}; }});
+  const auto found = LookUpService(**client, kName, {.draw = [](std::uint32_t) { return std::uint32_t{0}; }});
   REQUIRE(found);
   REQUIRE(found->size() == 3);
   CHECK((*found)[0].host == "10.0.0.4");
   CHECK((*found)[1].host == "2001:db8::6");
   CHECK((*found)[2].host == "elsewhere.corp");
+}
+
+TEST_CASE("LookUpService: an alias alone is followed by asking for its target, a few times at most") {
+  ScriptedServer server([](const Bytes& question, bool) {
+    const std::uint8_t type = question[question.size() - 11 - 3];  // In front of class and OPT.
+    const std::string text(question.begin(), question.end());
+    const auto asks = [&](const char* name) { return text.find(name) != std::string::npos; };
+    DnsBytes answer(0x8400, 1, 1);
+    if (asks("start")) {
+      answer.Question("start.corp", type).Cname("start.corp", "end.corp");
+    } else if (asks("end")) {
+      answer.Question("end.corp", type).Srv("end.corp", 1, 1, 6379, "host.corp");
+    } else if (asks("host")) {
+      answer.Question("host.corp", type).Cname("host.corp", "real.corp");
+    } else if (asks("real")) {
+      answer.Question("real.corp", type).Record("real.corp", 1, {10, 0, 0, 9});
+    } else {
+      answer.Question("loop.corp", type).Cname("loop.corp", "loop.corp");
+    }
+    return WithIdOf(question, answer.bytes());
+  });
+  const auto client = DnsClient::Create(server.options());
+  REQUIRE(client);
+  const auto look_up = [&](const char* name) {
+    return LookUpService(**client, name, {.draw = [](std::uint32_t) { return std::uint32_t{0}; }});
+  };
+  const auto found = look_up("start.corp");
+  REQUIRE(found);
+  REQUIRE(found->size() == 1);
+  CHECK((*found)[0].host == "10.0.0.9");
+  const auto loop = look_up("loop.corp");
+  REQUIRE_FALSE(loop);
+  CHECK(loop.error().kind == ErrorKind::kNotFound);
 }
 
 TEST_CASE("LookUpService: the root as target means that there is none, and twice the same address is one") {
@@ -322,8 +260,7 @@ TEST_CASE("LookUpService: the root as target means that there is none, and twice
     });
     const auto client = DnsClient::Create(server.options());
     REQUIRE(client);
-    return LookUpService(**client, kName,
-                         {.first_only = false, .timeout = 2s, .draw = [](std::uint32_t max) { return max; }});
+    return LookUpService(**client, kName, {.draw = [](std::uint32_t max) { return max; }});
   };
   const auto none = look_up({""});
   REQUIRE_FALSE(none);

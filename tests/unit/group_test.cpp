@@ -10,7 +10,7 @@ namespace {
 
 /// A group of one local master at 10.0.0.1:7001 whose Sentinel names it at epoch 5.
 struct Bench {
-  Bench() : group(ArbiterOptions(), PublisherOptions(), {Local()}) {
+  explicit Bench(const Arbiter::Options& options = ArbiterOptions()) : group(options, PublisherOptions(), {Local()}) {
     redis::InstanceState state;
     state.health = redis::Health::kAnswering;
     state.health_since = now;
@@ -55,6 +55,7 @@ struct Bench {
       for (const Publisher::Call& call : Decide()) {
         if (std::holds_alternative<Publisher::Transaction>(call.what)) return call;
         group.OnDone(call, 0, now);
+        if (const auto* update = std::get_if<Publisher::UpdateTtl>(&call.what)) status = ToString(update->status);
         Catalog();
       }
     }
@@ -67,8 +68,19 @@ struct Bench {
     entry.node = "n1";
     entry.id = "redis-h-7001";
     entry.name = "redis";
-    entry.checks = {{.id = "redis-h-7001:role", .status = "critical", .service_id = "redis-h-7001"}};
+    entry.checks = {{.id = "redis-h-7001:role", .status = status, .service_id = "redis-h-7001"}};
     group.OnCatalog(std::vector{entry}, now);
+  }
+
+  /// Sentinel names the holder of ReadsClaimOfAnother() at its epoch.
+  void SentinelNamesAnother() {
+    redis::SentinelView view;
+    view.sentinel_id = "s1";
+    view.master_name = "mymaster";
+    view.master = {.host = "10.0.0.2", .port = 7002, .unix_path = {}};
+    view.config_epoch = 6;
+    view.direct = true;
+    group.OnSentinelView(view, now);
   }
 
   void ReadsClaimOfAnother(std::uint64_t index) {
@@ -81,6 +93,7 @@ struct Bench {
                   now);
   }
 
+  std::string status = "critical";  ///< Of its check, in the catalog.
   TimePoint now{1h};
   Group group;
 };
@@ -103,6 +116,23 @@ TEST_CASE("Group: who was asleep listens before it speaks") {
   CHECK(sleeper.Decide().empty());
   sleeper.now += 300ms;
   CHECK_FALSE(sleeper.Decide().empty());
+}
+
+// Found by tests/simulation: a stopped agent demoted the server that had become the right master meanwhile.
+TEST_CASE("Group: who was asleep listens before it touches Redis") {
+  Arbiter::Options options = Bench::ArbiterOptions();
+  options.demote_superseded = true;
+  Bench bench(options);
+  bench.ReadsClaimOfAnother(20);
+  bench.SentinelNamesAnother();
+  bench.Decide();
+  CHECK(bench.group.verdicts()[0].demote_to);
+  bench.now += 2s;
+  bench.Decide();
+  CHECK_FALSE(bench.group.verdicts()[0].demote_to);
+  bench.now += 300ms;
+  bench.Decide();
+  CHECK(bench.group.verdicts()[0].demote_to);
 }
 
 // Found by tests/simulation: the former holder published itself once more.

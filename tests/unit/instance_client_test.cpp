@@ -14,10 +14,10 @@ namespace {
 using namespace std::chrono_literals;
 
 struct Watcher {
-  Watcher(TestLoop& loop, std::uint16_t port, Credentials credentials = {}, milliseconds hang_after = 5000ms)
+  Watcher(TestLoop& loop, std::uint16_t port, const Credentials& credentials = {}, milliseconds hang_after = 5000ms)
       : client(loop.get(),
                {.endpoint = {"127.0.0.1", port, ""},
-                .credentials = std::move(credentials),
+                .access = {.credentials = [credentials] { return credentials; }},
                 .poll_interval = 20ms,
                 .hang_after = hang_after},
                {.on_change = [this] { ++changes; },
@@ -106,8 +106,8 @@ TEST_CASE("InstanceClient: a closed connection is reopened and asked at once") {
 TEST_CASE("InstanceClient: PollNow asks before the interval is over") {
   RealServer server;
   TestLoop loop;
-  InstanceClient client(loop.get(),
-                        {.endpoint = {"127.0.0.1", server.port(), ""}, .credentials = {}, .poll_interval = 60s}, {});
+  InstanceClient client(loop.get(), {.endpoint = {"127.0.0.1", server.port(), ""}, .access = {}, .poll_interval = 60s},
+                        {});
   client.Start();
   REQUIRE(loop.RunUntil([&] { return client.state().health == Health::kAnswering; }));
   server.Ask("REPLICAOF 127.0.0.1 1");

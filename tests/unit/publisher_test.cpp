@@ -23,6 +23,7 @@ consul::ServiceEntry Entry(const std::string& id, const std::string& tag, const 
   entry.port = 7001;
   entry.meta = {{"bridge_version", RCB_VERSION}, {"group", "g"}, {"role", tag.empty() ? "none" : tag}};
   if (tag == "master") entry.meta["epoch"] = "5";
+  if (tag == "replica") entry.meta["upstream"] = "";
   entry.modify_index = 77;
   entry.checks = {{id + ":role", "Redis role", status, {}, {}, id}};
   entry.raw_service = "{}";
@@ -119,6 +120,21 @@ TEST_CASE("Publisher: a new replica is registered with its check, then the check
   }
 }
 
+TEST_CASE("Publisher: with a new token everything is registered once more, as it is") {
+  Bench bench;
+  bench.BecomeMaster();
+  SUBCASE("at rest") { bench.publisher.OnTokenRenewed(); }
+  SUBCASE("while a registration with the old one is under way") {
+    bench.publisher.OnTokenRenewed();
+    const auto under_way = bench.publisher.Next(bench.now);
+    REQUIRE(under_way.size() == 1);
+    bench.publisher.OnTokenRenewed();
+    bench.publisher.OnDone(under_way[0], {}, bench.now);
+  }
+  CHECK(bench.Expect<Publisher::Register>().registration.tags == std::vector<std::string>{"master"});
+  bench.ExpectNothing();
+}
+
 TEST_CASE("Publisher: a new instance becomes master by a transaction on its own critical entry") {
   Bench bench;
   bench.publisher.OnCatalog({});
@@ -131,6 +147,9 @@ TEST_CASE("Publisher: a new instance becomes master by a transaction on its own 
   bench.publisher.OnCatalog({Entry("redis-h-7001", "", "critical")});
   // A check that stays critical locally would undo the transaction with the next push.
   CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kPassing);
+  bench.ExpectNothing();  // That push carries the registration without the tag: it must not come after the transaction.
+  SUBCASE("the push shows") { bench.publisher.OnCatalog({Entry("redis-h-7001", "", "passing")}); }
+  SUBCASE("it does not show in time") { bench.now += 500ms; }
   const auto transaction = bench.Expect<Publisher::Transaction>();
   REQUIRE(transaction.operations.size() == 3);
   const auto& cas = std::get<consul::TxnKvCas>(transaction.operations[0]);
@@ -218,13 +237,20 @@ TEST_CASE("Publisher: a conflict is tried again soon, but not at once") {
   bench.Expect<Publisher::Transaction>(consul::Fail(consul::ErrorKind::kConflict, "index 9"));
   bench.ExpectNothing();
   bench.now += 20ms;
-  bench.Claimed(9);
+  bench.Claimed(100);
   // Whoever changed the claim changed the catalog with it: a takeover that rests on the old one would leave that one
   // beside the new master (found by tests/simulation).
   bench.ExpectNothing();
-  SUBCASE("the catalog follows") { bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing")}); }
-  SUBCASE("the catalog did not change") { bench.now += 300ms; }
-  CHECK(std::get<consul::TxnKvCas>(bench.Expect<Publisher::Transaction>().operations[0]).index == 9);
+  const auto own = Entry("redis-h-7001", "replica", "passing");
+  auto other = Entry("redis-h-7002", "master", "passing");
+  bench.publisher.OnCatalog({own, other});
+  bench.ExpectNothing();  // It was read before the claim as well.
+  SUBCASE("the catalog follows") {
+    other.modify_index = 100;
+    bench.publisher.OnCatalog({own, other});
+  }
+  SUBCASE("the catalog did not change") { bench.now += 1s; }
+  CHECK(std::get<consul::TxnKvCas>(bench.Expect<Publisher::Transaction>().operations[0]).index == 100);
 }
 
 TEST_CASE("Publisher: a takeover that Consul denies is not published, and says so") {

@@ -21,21 +21,19 @@ std::string Monitor(const std::string& name, std::uint16_t port, int quorum) {
 
 struct Watcher {
   Watcher(TestLoop& loop, std::uint16_t port, const std::string& master_name)
-      : client(loop.get(),
-               {.endpoint = {"127.0.0.1", port, ""},
-                .credentials = {},
-                .master_name = master_name,
-                .refresh_interval = 100ms},
-               {.on_view =
-                    [this](const SentinelView& view) {
-                      elections_before_view.push_back(elections.size());
-                      views.push_back(view);
-                    },
-                .on_replicas = [this](const std::vector<SentinelInstance>& told) { replicas = told; },
-                .on_election = [this](const std::optional<Election>& election) { elections.push_back(election); },
-                .on_event = [this](const SentinelEvent& event) { events.push_back(event); },
-                .on_peers = [this](const std::vector<Endpoint>& endpoints) { peers = endpoints; },
-                .on_lost = [this](const Error& error) { losses.push_back(error); }}) {
+      : client(
+            loop.get(),
+            {.endpoint = {"127.0.0.1", port, ""}, .access = {}, .master_name = master_name, .refresh_interval = 100ms},
+            {.on_view =
+                 [this](const SentinelView& view) {
+                   elections_before_view.push_back(elections.size());
+                   views.push_back(view);
+                 },
+             .on_replicas = [this](const std::vector<SentinelInstance>& told) { replicas = told; },
+             .on_election = [this](const std::optional<Election>& election) { elections.push_back(election); },
+             .on_event = [this](const SentinelEvent& event) { events.push_back(event); },
+             .on_peers = [this](const std::vector<Endpoint>& endpoints) { peers = endpoints; },
+             .on_lost = [this](const Error& error) { losses.push_back(error); }}) {
     client.Start();
   }
 

@@ -1,0 +1,236 @@
+#include "agent/status_text.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace rcb::agent {
+namespace {
+
+constexpr char kGreen[] = "\x1b[32m";
+constexpr char kYellow[] = "\x1b[33m";
+constexpr char kRed[] = "\x1b[31m";
+constexpr char kBold[] = "\x1b[1m";
+constexpr char kPlain[] = "\x1b[0m";
+
+/// Foreign text on a terminal: what could move its cursor does not get there.
+std::string Printable(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
+std::string Coloured(const std::string& text, const char* colour, bool colours) {
+  return colours ? colour + text + kPlain : text;
+}
+
+const char* ColourOf(const std::string& check) {
+  if (check == "passing") return kGreen;
+  return check == "warning" ? kYellow : kRed;
+}
+
+/// Characters, not bytes, as far as UTF-8 tells them apart.
+std::size_t Width(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
+std::string Join(const std::vector<std::string>& parts, const std::string& separator) {
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : separator) + part;
+  return text;
+}
+
+std::string Age(const Status& status, const std::optional<UtcTime>& since) {
+  return since ? FormatAge(status.at - *since) : "-";
+}
+
+std::string Published(const InstanceStatus& instance) {
+  if (instance.tag.empty()) return "nothing yet";
+  return (instance.tag == "none" ? "untagged" : instance.tag) + ", " + instance.check;
+}
+
+std::string Lag(const InstanceStatus& instance) {
+  if (!instance.lag_bytes) return "-";
+  const std::int64_t bytes = *instance.lag_bytes;
+  if (bytes < 10240) return std::to_string(bytes) + " B";
+  return bytes < 10485760 ? std::to_string(bytes / 1024) + " KiB" : std::to_string(bytes / 1048576) + " MiB";
+}
+
+std::string Role(const InstanceStatus& instance) {
+  if (instance.health != "answering") return instance.health;
+  return instance.role.empty() ? "unknown" : instance.role;
+}
+
+std::vector<std::string> Served(const Status& status, const std::string& tag) {
+  std::vector<std::string> addresses;
+  for (const CatalogStatus& entry : status.catalog) {
+    if (entry.served && std::find(entry.tags.begin(), entry.tags.end(), tag) != entry.tags.end()) {
+      addresses.push_back(entry.address);
+    }
+  }
+  return addresses;
+}
+
+bool IsNamed(const SentinelStatus& sentinel, const InstanceStatus& instance) {
+  return (!instance.run_id.empty() && sentinel.master_run_id == instance.run_id) ||
+         sentinel.master == instance.endpoint || sentinel.master == instance.address;
+}
+
+std::string ServerSays(const Status& status, const InstanceStatus& instance) {
+  if (instance.health == "unknown") return "was not heard yet";
+  if (instance.health != "answering") {
+    return instance.health_detail + " (for " + Age(status, instance.health_since) + ")";
+  }
+  std::string said = "says " + (instance.role.empty() ? "nothing of a role" : instance.role);
+  if (!instance.upstream.empty()) said += " of " + instance.upstream + ", link " + instance.link;
+  if (instance.role_since) said += ", for " + Age(status, instance.role_since);
+  if (instance.loading) said += ", and is loading its data set";
+  if (instance.lag_bytes) said += ", " + Lag(instance) + " behind";
+  return said;
+}
+
+std::string ClaimSays(const Status& status, const InstanceStatus& instance) {
+  if (!status.claim_read) return "could not be read from Consul yet";
+  if (!status.claim_trouble.empty()) return "cannot be understood: " + status.claim_trouble;
+  if (!status.claim) return "is held by nobody";
+  const Claim& claim = *status.claim;
+  return std::string(claim.state == Claim::State::kHeld ? "is held by " : "was given up by ") +
+         (instance.holds_claim ? "this server" : HolderName(claim)) + ", epoch " + std::to_string(claim.epoch) +
+         ", by authority of " + std::string(ToString(claim.authority)) +
+         (claim.since.empty() ? "" : ", since " + claim.since);
+}
+
+std::string SentinelSays(const Status& status, const SentinelStatus& sentinel, const InstanceStatus& instance) {
+  std::string said;
+  if (sentinel.master.empty()) {
+    said = "has said nothing yet";
+  } else {
+    said = "names " + sentinel.master + (IsNamed(sentinel, instance) ? " (this server)" : "") + ", epoch " +
+           std::to_string(sentinel.config_epoch);
+    if (!sentinel.connected) said = "named " + said.substr(6) + ", " + Age(status, sentinel.heard) + " ago";
+  }
+  if (sentinel.master_down) said += "; holds it for down";
+  if (sentinel.failing_over) said += "; is failing over";
+  if (!sentinel.chosen.empty()) said += "; has chosen " + sentinel.chosen;
+  if (!sentinel.connected) said += "; not connected" + (sentinel.trouble.empty() ? "" : ": " + sentinel.trouble);
+  return said;
+}
+
+std::string CatalogSays(const Status& status) {
+  if (!status.catalog_read) return "could not be read";
+  const std::vector<std::string> masters = Served(status, "master");
+  return masters.empty() ? "serves nobody as master" : "serves " + Join(masters, " and ") + " as master";
+}
+
+}  // namespace
+
+std::string FormatAge(std::chrono::milliseconds age) {
+  const std::int64_t seconds = std::max<std::int64_t>(0, age.count() / 1000);
+  if (seconds < 120) return std::to_string(seconds) + "s";
+  if (seconds < 7200) return std::to_string(seconds / 60) + "m";
+  return seconds < 172800 ? std::to_string(seconds / 3600) + "h" : std::to_string(seconds / 86400) + "d";
+}
+
+std::vector<Witness> WitnessesOf(const Status& status, const InstanceStatus& instance) {
+  std::vector<Witness> witnesses = {{"The server itself", ServerSays(status, instance)},
+                                    {"The claim", ClaimSays(status, instance)}};
+  for (const SentinelStatus& sentinel : status.sentinels) {
+    witnesses.push_back({"Sentinel " + sentinel.endpoint, SentinelSays(status, sentinel, instance)});
+  }
+  if (status.sentinels.empty()) witnesses.push_back({"Sentinel", "none is known"});
+  witnesses.push_back({"The catalog", CatalogSays(status)});
+  return witnesses;
+}
+
+std::string StatusTable(const Status& status, bool colours) {
+  constexpr std::size_t kColumns = 6;
+  using Row = std::array<std::string, kColumns>;
+  std::vector<Row> rows = {{"INSTANCE", "ROLE", "PUBLISHED", "SINCE", "LAG", "WHY"}};
+  for (const InstanceStatus& instance : status.instances) {
+    rows.push_back({instance.endpoint, Role(instance), Published(instance), Age(status, instance.published_since),
+                    Lag(instance), instance.reason});
+  }
+  std::array<std::size_t, kColumns> widths{};
+  for (Row& row : rows) {
+    for (std::size_t i = 0; i < kColumns; ++i) {
+      row[i] = Printable(std::move(row[i]));
+      widths[i] = std::max(widths[i], Width(row[i]));
+    }
+  }
+  std::string text;
+  for (std::size_t line = 0; line < rows.size(); ++line) {
+    for (std::size_t i = 0; i < kColumns; ++i) {
+      const std::string& cell = rows[line][i];
+      const std::string padding(i + 1 < kColumns ? widths[i] - Width(cell) + 2 : 0, ' ');
+      const bool is_check = i == 2 && line > 0;
+      text += (line == 0  ? Coloured(cell, kBold, colours)
+               : is_check ? Coloured(cell, ColourOf(status.instances[line - 1].check), colours)
+                          : cell) +
+              padding;
+    }
+    text += "\n";
+  }
+  std::vector<std::pair<std::string, std::string>> facts;
+  facts.emplace_back("service", status.service + (status.node.empty() ? "" : " on node " + status.node) +
+                                    (status.master_name.empty() ? "" : ", group " + status.master_name) +
+                                    (status.authority.empty() ? "" : ", authority " + status.authority));
+  const std::size_t connected = static_cast<std::size_t>(std::count_if(
+      status.sentinels.begin(), status.sentinels.end(), [](const SentinelStatus& one) { return one.connected; }));
+  if (!status.sentinels.empty()) {
+    facts.emplace_back("sentinels",
+                       std::to_string(connected) + " of " + std::to_string(status.sentinels.size()) + " answer");
+  }
+  InstanceStatus nobody;
+  facts.emplace_back("claim", ClaimSays(status, nobody));
+  const std::vector<std::string> replicas = Served(status, "replica");
+  facts.emplace_back("catalog",
+                     CatalogSays(status) + (replicas.empty() ? "" : ", " + Join(replicas, ", ") + " as replica"));
+  facts.emplace_back("agent", "version " + status.version + ", up " + FormatAge(status.at - status.started));
+  if (!status.unready.empty()) facts.emplace_back("not ready", status.unready);
+  for (const auto& [what, fact] : facts) text += Coloured(what, kBold, colours) + ": " + Printable(fact) + "\n";
+  for (const TroubleStatus& trouble : status.troubles) {
+    text += Coloured("trouble", kRed, colours) + ": " + Printable(trouble.subject + ": " + trouble.text) + "\n";
+  }
+  text.pop_back();
+  return text;
+}
+
+std::string Explain(const Status& status, bool colours) {
+  std::string text;
+  for (const InstanceStatus& instance : status.instances) {
+    if (!text.empty()) text += "\n";
+    text += Coloured(Printable(instance.endpoint), kBold, colours) + " is published as " +
+            Coloured(Printable(Published(instance)), ColourOf(instance.check), colours);
+    text += Printable(instance.reason.empty() ? ": too little is known yet" : ": " + instance.reason) + ".\n";
+    if (instance.taking) text += "It is about to take the claim.\n";
+    for (const Witness& witness : WitnessesOf(status, instance)) {
+      text += "  " + Printable(witness.who + " " + witness.said) + ".\n";
+    }
+  }
+  if (!status.unready.empty()) text += Printable("The agent is not ready: " + status.unready) + ".\n";
+  if (!text.empty()) text.pop_back();
+  return text;
+}
+
+std::string ExplainJson(const Status& status) {
+  using Json = nlohmann::ordered_json;
+  Json instances = Json::array();
+  for (const InstanceStatus& instance : status.instances) {
+    Json witnesses = Json::array();
+    for (const Witness& witness : WitnessesOf(status, instance)) {
+      witnesses.push_back({{"who", witness.who}, {"said", witness.said}});
+    }
+    instances.push_back({{"endpoint", instance.endpoint},
+                         {"tag", instance.tag},
+                         {"check", instance.check},
+                         {"reason", instance.reason},
+                         {"witnesses", std::move(witnesses)}});
+  }
+  return Json{{"unready", status.unready}, {"instances", std::move(instances)}}.dump(2, ' ', false,
+                                                                                     Json::error_handler_t::replace);
+}
+
+}  // namespace rcb::agent

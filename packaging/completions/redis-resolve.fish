@@ -1,0 +1,23 @@
+# fish completion of redis-resolve(1).
+complete -c redis-resolve -f
+complete -c redis-resolve -l role -x -a 'master replica any' -d 'Which instances'
+complete -c redis-resolve -l all -d 'Print every address, not one'
+complete -c redis-resolve -l dc -x -d 'Consul datacenter'
+complete -c redis-resolve -l domain -x -d "Consul's DNS domain"
+complete -c redis-resolve -l dns -x -a 'system (__fish_print_hostnames)' -d 'DNS server, or the host\'s'
+complete -c redis-resolve -l format -x -a 'hostport url json env args host port' -d 'How to print'
+complete -c redis-resolve -l timeout -x -d 'Patience with each server'
+complete -c redis-resolve -l wait -x -d 'Wait so long until there is one'
+complete -c redis-resolve -l watch -d 'Stay and print a line at every change'
+complete -c redis-resolve -l verify -d 'Connect, ask ROLE and refuse who is not what DNS says'
+complete -c redis-resolve -l user -x -d 'ACL user for --verify'
+complete -c redis-resolve -l password-file -r -F -d 'Password for --verify'
+complete -c redis-resolve -l tls -d 'The servers speak TLS'
+complete -c redis-resolve -l cacert -r -F -d 'CA of the servers'
+complete -c redis-resolve -l cert -r -F -d 'Our certificate'
+complete -c redis-resolve -l key -r -F -d 'Its key'
+complete -c redis-resolve -l sni -x -d 'Name in the servers\' certificates'
+complete -c redis-resolve -l insecure -d 'Take any certificate'
+complete -c redis-resolve -s h -l help -d 'Print a summary and exit'
+complete -c redis-resolve -l version -d 'Print the version and exit'
+complete -c redis-resolve -n 'contains -- -- (commandline -opc)' -F -a '(__fish_complete_command)' -d 'Command'

@@ -1,0 +1,152 @@
+// across-networks: where no virtual IP can follow the master. Its host is lost whole, Consul server and Sentinel with
+// it.
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "tests/hosts/host_group.h"
+#include "tests/integration/figures.h"
+#include "tests/integration/monotonic.h"
+#include "tests/integration/wait_until.h"
+
+using namespace rcb::hosts;
+using namespace rcb::integration;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// What redis-resolve printed on the client's host, question after question.
+class Client {
+ public:
+  explicit Client(HostGroup& group) : group_(group) {}
+
+  const std::string& Ask() { return answers_.emplace_back(group_.ResolveAtClient()); }
+  std::size_t asked() const { return answers_.size(); }
+  std::size_t found_none() const {
+    return static_cast<std::size_t>(
+        std::count_if(answers_.begin(), answers_.end(), [](const auto& answer) { return answer.starts_with("exit"); }));
+  }
+  /// True when it was told another than `master` at last, and `master` never again.
+  bool LeftForGood(const std::string& master) const {
+    const auto is_another = [&](const std::string& answer) { return answer != master && !answer.starts_with("exit"); };
+    const auto moved = std::find_if(answers_.begin(), answers_.end(), is_another);
+    return moved != answers_.end() && std::find(moved, answers_.end(), master) == answers_.end();
+  }
+
+ private:
+  HostGroup& group_;
+  std::vector<std::string> answers_;
+};
+
+/// The master's host dies; returns its successor's, once DNS names that everywhere else and the client reaches it.
+std::size_t LoseHost(HostGroup& group, Client& client, Figures& figures) {
+  const std::size_t lost = group.master();
+  const std::string master = group.redis(lost).address();
+  REQUIRE(client.Ask() == master);
+  const Micros start = MonotonicMicros();
+  group.KillHost(lost);
+  const auto moved = [&] {
+    const std::string& answer = client.Ask();
+    return answer != master && !answer.starts_with("exit");
+  };
+  REQUIRE(WaitUntil(moved, kDeadline, 50ms));
+  std::vector<std::size_t> servers = group.others();
+  servers.push_back(HostGroup::kClient);
+  const std::size_t successor = group.WaitForSuccessor(lost, start, servers);
+
+  const std::string address = group.redis(successor).address();
+  const History& history = group.observer().Look();
+  const Micros promotion = history.FirstPromotion(address, start).value();
+  figures.Add("host lost to promotion (down-after 1.5 s)", promotion - start);
+  for (const std::size_t server : servers) {
+    figures.Add(server == HostGroup::kClient ? "promotion to DNS at the client" : "promotion to DNS on the other hosts",
+                history.FirstAlone(group.dns(server), address, start).value() - promotion);
+  }
+  Process write({.command = {"redis-cli", "-h", Network::redis(successor), "SET", "key", "value"},
+                 .output = group.folder().path() / "client.log",
+                 .network_namespace = group.network().namespace_of(HostGroup::kClient)});
+  CHECK(write.WaitForExit(10s) == 0);
+  return successor;
+}
+
+void FinishAndPrint(HostGroup& group, const Client& client, Figures& figures) {
+  CHECK(client.LeftForGood(group.redis(group.master()).address()));
+  figures.Note("redis-resolve at the client: " + std::to_string(client.asked()) + " times, " +
+               std::to_string(client.found_none()) + " without an answer, none wrong");
+  group.FinishAndCheck();
+  figures.Print();
+}
+
+}  // namespace
+
+TEST_CASE("across-networks: the master's host lost whole, a follower of Consul's on it") {
+  HostGroup group({});
+  Client client(group);
+  Figures figures("The master's host lost whole, and a Consul follower with it");
+  LoseHost(group, client, figures);
+  FinishAndPrint(group, client, figures);
+}
+
+TEST_CASE("across-networks: the master's host lost whole, Consul's leader on it, and back after the TTL") {
+  HostGroup group({.master_beside_consul_leader = true});
+  Client client(group);
+  Figures figures("The master's host lost whole, and Consul's leader with it");
+  const Micros lost = MonotonicMicros();
+  LoseHost(group, client, figures);
+  // Sooner, its Consul agent remembers a check that passes: that is another test's.
+  const auto ttl_over = [&] {
+    client.Ask();
+    return MonotonicMicros() - lost > 11'000'000;
+  };
+  REQUIRE(WaitUntil(ttl_over, kDeadline, 100ms));
+  const Micros returned = MonotonicMicros();
+  group.StartHost(group.master());
+  const auto demoted = [&] {
+    client.Ask();
+    const std::string address = group.redis(group.master()).address();
+    return group.observer().Look().FirstRole(address, "slave", returned).has_value();
+  };
+  REQUIRE(WaitUntil(demoted, kDeadline, 100ms));
+  group.WaitForRest();
+  figures.Add("host back to group at rest", MonotonicMicros() - returned);
+  FinishAndPrint(group, client, figures);
+}
+
+TEST_CASE("the master's host, Consul's leader on it, lost and back within the TTL without its bridge agent") {
+  HostGroup group({.master_beside_consul_leader = true, .agent_settings = R"({"ttl": "120s"})"});
+  Client client(group);
+  Figures figures("The master's host back within the TTL without its bridge agent");
+  const std::size_t lost = group.master();
+  LoseHost(group, client, figures);
+  group.StartHost(lost);
+  group.agent(lost).Kill();
+  // Its Consul agent brings the old master back. The holder sees that though the server that it asked died silently,
+  // and left its blocking queries without an end.
+  const auto withdrawn = [&] {
+    for (const std::size_t other : group.others()) {
+      if (group.agent(other).Log().find("withdrawing the master tag") != std::string::npos) return true;
+    }
+    return false;
+  };
+  const auto stripped = [&] {
+    const std::vector<HealthEntry> entries = group.consul(HostGroup::kClient).Health("redis");
+    return std::any_of(entries.begin(), entries.end(), [&](const HealthEntry& entry) {
+      return entry.address == group.redis(lost).address() && entry.status == "critical" && !entry.HasTag("master");
+    });
+  };
+  const Micros returned = MonotonicMicros();
+  REQUIRE(WaitUntil([&] { return withdrawn() && stripped(); }, kDeadline));
+  figures.Add("back to withdrawn for good", MonotonicMicros() - returned);
+  Micros most = 0;
+  for (std::size_t server = 0; server <= HostGroup::kClient; ++server) {
+    most = std::max(most, group.observer().Look().TimeWrong(group.dns(server)));
+  }
+  figures.Add("two masters in DNS", most);
+  group.agent(lost).Start();
+  group.FinishAndCheck(3s);
+  figures.Print();
+}

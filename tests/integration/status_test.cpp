@@ -1,0 +1,236 @@
+// What an operator sees of a running agent: the status server and the commands that ask it.
+
+#include <arpa/inet.h>
+#include <doctest/doctest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/integration/bridge_agent.h"
+#include "tests/integration/consul_agent.h"
+#include "tests/integration/http_call.h"
+#include "tests/integration/ports.h"
+#include "tests/integration/process.h"
+#include "tests/integration/redis_server.h"
+#include "tests/integration/wait_until.h"
+
+using namespace rcb::integration;
+using namespace std::chrono_literals;
+
+namespace {
+
+bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+struct Outcome {
+  int status = -1;
+  std::string output;
+};
+
+Outcome RunToEnd(const TestFolder& folder, const std::vector<std::string>& command) {
+  const auto output = folder.path() / "command.log";
+  WriteFile(output, "");
+  Process process({.command = command, .output = output});
+  const auto status = process.WaitForExit(20s);
+  return {status.value_or(-1), ReadFile(output)};
+}
+
+/// A connection to the status server that says what it is told and no more.
+class RawConnection {
+ public:
+  explicit RawConnection(std::uint16_t port) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in target{};
+    target.sin_family = AF_INET;
+    target.sin_port = htons(port);
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(connect(socket_, reinterpret_cast<const sockaddr*>(&target), sizeof target) == 0);
+    const timeval patience{.tv_sec = 5, .tv_usec = 0};
+    setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  }
+  ~RawConnection() { close(socket_); }
+  RawConnection(const RawConnection&) = delete;
+  RawConnection& operator=(const RawConnection&) = delete;
+
+  /// False once the server has closed it.
+  bool Send(const std::string& text) const {
+    return send(socket_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
+  }
+  /// True when the server closes it within 5 s.
+  bool IsClosed() const {
+    char byte = 0;
+    while (true) {
+      const ssize_t count = recv(socket_, &byte, 1, 0);
+      if (count == 0 || (count < 0 && errno == ECONNRESET)) return true;
+      if (count < 0) return false;
+    }
+  }
+
+ private:
+  int socket_;
+};
+
+/// One Redis, one Consul, one agent that listens.
+struct Fixture {
+  TestFolder folder;
+  ConsulAgent consul{folder};
+  RedisServer redis{folder};
+  std::uint16_t port = FreePort();
+  std::string listen = Loopback(port);
+  BridgeAgent agent{folder, {.redis = redis.address(), .consul = consul.url(), .arguments = {"--listen", listen}}};
+
+  Fixture() {
+    consul.Start();
+    redis.Start();
+    consul.WaitForLeader();
+    agent.Start();
+    REQUIRE(WaitUntil([this] { return Contains(Get("/status").body, "\"tag\": \"master\""); }, 20s));
+  }
+  HttpReply Get(const std::string& path) const { return HttpCall("GET", "http://" + listen + path); }
+  Outcome Ask(const std::string& command, const std::vector<std::string>& arguments = {}) const {
+    std::vector<std::string> line = {RCB_AGENT_BINARY, command,      "--redis",  redis.address(),
+                                     "--consul",       consul.url(), "--listen", listen};
+    line.insert(line.end(), arguments.begin(), arguments.end());
+    return RunToEnd(folder, line);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the status server shows what the agent knows, and the commands print it") {
+  Fixture fixture;
+  REQUIRE(WaitUntil([&] { return fixture.Get("/readyz").status == 200; }, 20s));
+  CHECK(fixture.Get("/healthz").status == 200);
+  CHECK(fixture.Get("/nothing").status == 404);
+  CHECK(HttpCall("PUT", "http://" + fixture.listen + "/status", "x").status == 405);
+  CHECK(Contains(fixture.Get("/").body, "<!doctype html>"));
+
+  const Outcome table = fixture.Ask("status");
+  CHECK(table.status == 0);
+  CHECK(Contains(table.output, fixture.redis.address() + "  master  master, passing"));
+  CHECK_FALSE(Contains(table.output, "\x1b"));  // Not a terminal.
+  CHECK(Contains(fixture.Ask("status", {"--json"}).output, "\"holds_claim\": true"));
+  const Outcome reasons = fixture.Ask("explain");
+  CHECK(reasons.status == 0);
+  CHECK(Contains(reasons.output, "is published as master, passing: master at epoch 1, confirmed by replication."));
+  CHECK(Contains(reasons.output, "The claim is held by this server, epoch 1, by authority of replication"));
+  CHECK(Contains(fixture.Ask("explain", {"--json"}).output, "\"who\": \"The claim\""));
+
+  fixture.redis.Kill();
+  CHECK(WaitUntil([&] { return Contains(fixture.Ask("status").output, "refused  master, critical"); }, 20s));
+  CHECK(Contains(fixture.Get("/metrics").body,
+                 "redis_consul_agent_redis_up{redis=\"" + fixture.redis.address() + "\"} 0"));
+  CHECK(Contains(fixture.Get("/status").body, "refuses connections"));
+}
+
+TEST_CASE("a promotion is counted, and how long it took to be published") {
+  Fixture fixture;
+  RedisServer other(fixture.folder);
+  other.Start();
+  fixture.redis.Follow(other);
+  REQUIRE(WaitUntil([&] { return Contains(fixture.Get("/status").body, "\"tag\": \"replica\""); }, 20s));
+  fixture.redis.Promote();
+  CHECK(WaitUntil(
+      [&] {
+        const std::string metrics = fixture.Get("/metrics").body;
+        return Contains(metrics, "redis_consul_agent_failover_publish_seconds_count 1\n") &&
+               Contains(metrics,
+                        "redis_consul_agent_role_changes_total{redis=\"" + fixture.redis.address() + "\"} 2\n");
+      },
+      20s));
+}
+
+TEST_CASE("metrics: promtool finds nothing to mend") {
+  const Fixture fixture;
+  const auto file = fixture.folder.path() / "metrics.txt";
+  WriteFile(file, fixture.Get("/metrics").body);
+  const Outcome checked = RunToEnd(fixture.folder, {"sh", "-c", "promtool check metrics <\"$1\"", "sh", file.string()});
+  CHECK(checked.status == 0);
+  CHECK(checked.output.empty());
+}
+
+TEST_CASE("a port that is taken is no fault: the second agent works without a status server") {
+  Fixture fixture;
+  RedisServer redis(fixture.folder);
+  redis.Start();
+  BridgeAgent second(
+      fixture.folder,
+      {.redis = redis.address(), .consul = fixture.consul.url(), .arguments = {"--listen", fixture.listen}});
+  second.Start();
+  CHECK(WaitUntil([&] { return fixture.consul.Health("redis").size() == 2; }, 20s));
+  CHECK(Contains(second.Log(), "cannot listen at " + fixture.listen + ": the port is taken"));
+  CHECK(second.Complaints().empty());
+  CHECK(Contains(fixture.Ask("status").output, fixture.redis.address()));
+}
+
+TEST_CASE("an agent that listens elsewhere after a reload, or nowhere") {
+  TestFolder folder;
+  ConsulAgent consul(folder);
+  RedisServer redis(folder);
+  consul.Start();
+  redis.Start();
+  consul.WaitForLeader();
+  const std::string first = Loopback(FreePort());
+  const std::string second = Loopback(FreePort());
+  BridgeAgent agent(
+      folder, {.redis = redis.address(), .consul = consul.url(), .settings = R"({"listen": ")" + first + R"("})"});
+  const auto answers = [](const std::string& address) {
+    return HttpCall("GET", "http://" + address + "/healthz").status == 200;
+  };
+  agent.Start();
+  CHECK(WaitUntil([&] { return answers(first); }, 20s));
+  agent.Reload(R"({"listen": ")" + second + R"("})");
+  CHECK(WaitUntil([&] { return answers(second); }, 20s));
+  CHECK_FALSE(answers(first));
+  agent.Reload(R"({"listen": "off"})");
+  CHECK(WaitUntil([&] { return !answers(second); }, 20s));
+}
+
+TEST_CASE("slow, endless and many clients cost the status server neither memory nor its life") {
+  Fixture fixture;
+  const long before = fixture.agent.process().ResidentKib();
+  const std::string block(65536, 'a');
+  for (const std::string start : {"GET /", "GET / HTTP/1.1\r\nX: ", "\x16\x03\x01"}) {
+    const RawConnection endless(fixture.port);
+    static_cast<void>(endless.Send(start));
+    int sent = 0;
+    while (sent < 1000 && endless.Send(block)) ++sent;
+    CHECK(sent < 100);  // What fits into the sockets' buffers.
+    CHECK(endless.IsClosed());
+  }
+  CHECK(fixture.agent.process().ResidentKib() - before < 8192);
+  {
+    std::vector<std::unique_ptr<RawConnection>> idle;
+    idle.reserve(24);
+    for (int i = 0; i < 24; ++i) idle.push_back(std::make_unique<RawConnection>(fixture.port));
+    // They are closed after 2 s, and whoever waited is served.
+    CHECK(WaitUntil([&] { return fixture.Get("/healthz").status == 200; }, 20s));
+    CHECK(idle.front()->IsClosed());
+  }
+  RawConnection unfinished(fixture.port);
+  CHECK(unfinished.Send("GET / HT"));
+  fixture.agent.process().Signal(SIGTERM);
+  CHECK(fixture.agent.process().WaitForExit(5s) == 0);
+}
+
+TEST_CASE("deregister: refused while the agent runs, then nothing is left") {
+  Fixture fixture;
+  const Outcome refused = fixture.Ask("deregister");
+  CHECK(refused.status == 1);
+  CHECK(Contains(refused.output, "still runs"));
+  CHECK(fixture.consul.Health("redis").size() == 1);
+
+  fixture.agent.process().Signal(SIGTERM);
+  REQUIRE(fixture.agent.process().WaitForExit(5s) == 0);
+  const Outcome none = fixture.Ask("status");
+  CHECK(none.status == 1);
+  CHECK(Contains(none.output, "no agent answers at " + fixture.listen));
+  CHECK(fixture.Ask("deregister").status == 0);
+  CHECK(WaitUntil([&] { return fixture.consul.Health("redis").empty(); }, 20s));
+  CHECK(fixture.Ask("deregister").status == 0);  // Again: nothing to do is no fault.
+}
