@@ -366,8 +366,9 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
     if (claim->state == Claim::State::kYielded && !reconfirmed) {
       return Withhold("says master, but gave the role up and no Sentinel confirms it anew");
     }
-    if (word.confirmed &&
-        (Outranks(Authority::kSentinel, *word.confirmed, *claim) || claim->state == Claim::State::kYielded)) {
+    const bool renews = word.confirmed && (Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
+                                           claim->state == Claim::State::kYielded);
+    if (renews && !LeaseExpired(instance, now)) {
       return Take(instance, *word.confirmed, Authority::kSentinel);
     }
     return Held(instance, *claim, now);

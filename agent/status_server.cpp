@@ -35,6 +35,20 @@ constexpr std::size_t kThreads = 4;
 constexpr std::ptrdiff_t kMaxConnections = 16;
 constexpr char kText[] = "text/plain; charset=utf-8";
 
+/// Whatever the browser at the other end is made to load, it comes from here.
+constexpr char kPolicy[] =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:";
+
+/// Known in length beforehand: else httplib compresses it, which costs more than everything else that the agent does.
+void Send(httplib::Response& response, std::string body, const char* type) {
+  auto shared = std::make_shared<const std::string>(std::move(body));
+  const std::size_t size = shared->size();
+  response.set_content_provider(
+      size, type, [shared = std::move(shared)](std::size_t offset, std::size_t length, httplib::DataSink& sink) {
+        return sink.write(shared->data() + offset, length);
+      });
+}
+
 /// What httplib reads and writes, bounded in bytes and time: by itself it (0.11.4, 0.18) keeps a request line or header
 /// of any length.
 class BoundedStream final : public httplib::Stream {
@@ -128,31 +142,39 @@ class StatusServer::Impl {
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     });
     server_.set_payload_max_length(0);
+    server_.set_default_headers(
+        {{"Content-Security-Policy", kPolicy}, {"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}});
     server_.set_pre_routing_handler([](const httplib::Request& request, httplib::Response& response) {
-      if (request.method == "GET" || request.method == "HEAD") return httplib::Server::HandlerResponse::Unhandled;
-      response.status = 405;
-      response.set_content("this server only answers GET\n", kText);
+      if (request.method != "GET" && request.method != "HEAD") {
+        response.status = 405;
+        Send(response, "this server only answers GET\n", kText);
+      } else if (request.has_header("Range")) {  // Many small ones would make a page of megabytes.
+        response.status = 400;
+        Send(response, "this server answers whole pages only\n", kText);
+      } else {
+        return httplib::Server::HandlerResponse::Unhandled;
+      }
       return httplib::Server::HandlerResponse::Handled;
     });
     server_.set_error_handler([](const httplib::Request&, httplib::Response& response) {
       if (response.status == 404) {
-        response.set_content("there are /, /status, /metrics, /healthz and /readyz\n", kText);
+        Send(response, "there are /, /status, /metrics, /healthz and /readyz\n", kText);
       }
     });
     server_.Get("/", [](const httplib::Request&, httplib::Response& response) {
-      response.set_content(std::string(StatusPage()), "text/html; charset=utf-8");
+      Send(response, std::string(StatusPage()), "text/html; charset=utf-8");
     });
     Show("/status", [](const Snapshot& snapshot, httplib::Response& response) {
-      response.set_content(EncodeStatus(snapshot.status), "application/json");
+      Send(response, EncodeStatus(snapshot.status), "application/json");
     });
     Show("/metrics", [](const Snapshot& snapshot, httplib::Response& response) {
-      response.set_content(RenderMetrics(snapshot), "text/plain; version=0.0.4; charset=utf-8");
+      Send(response, RenderMetrics(snapshot), "text/plain; version=0.0.4; charset=utf-8");
     });
-    Show("/healthz", [](const Snapshot&, httplib::Response& response) { response.set_content("alive\n", kText); });
+    Show("/healthz", [](const Snapshot&, httplib::Response& response) { Send(response, "alive\n", kText); });
     Show("/readyz", [](const Snapshot& snapshot, httplib::Response& response) {
       const std::string& unready = snapshot.status.unready;
       response.status = unready.empty() ? 200 : 503;
-      response.set_content(unready.empty() ? "ready\n" : "not ready: " + unready + "\n", kText);
+      Send(response, unready.empty() ? "ready\n" : "not ready: " + unready + "\n", kText);
     });
   }
 
@@ -210,7 +232,7 @@ class StatusServer::Impl {
         handler(*snapshot, response);
       } else {
         response.status = 503;
-        response.set_content("the agent's event loop does not answer\n", kText);
+        Send(response, "the agent's event loop does not answer\n", kText);
       }
     });
   }

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -63,15 +64,26 @@ class RawConnection {
   }
   /// True when the server closes it within 5 s.
   bool IsClosed() const {
-    char byte = 0;
-    while (true) {
-      const ssize_t count = recv(socket_, &byte, 1, 0);
-      if (count == 0 || (count < 0 && errno == ECONNRESET)) return true;
-      if (count < 0) return false;
-    }
+    std::string ignored;
+    return Read(ignored);
+  }
+  std::string ReadToEnd() const {
+    std::string answer;
+    CHECK(Read(answer));
+    return answer;
   }
 
  private:
+  bool Read(std::string& answer) const {
+    std::array<char, 4096> block{};
+    while (true) {
+      const ssize_t count = recv(socket_, block.data(), block.size(), 0);
+      if (count == 0 || (count < 0 && errno == ECONNRESET)) return true;
+      if (count < 0) return false;
+      answer.append(block.data(), static_cast<std::size_t>(count));
+    }
+  }
+
   int socket_;
 };
 
@@ -107,6 +119,15 @@ TEST_CASE("the status server shows what the agent knows, and the commands print 
   REQUIRE(WaitUntil([&] { return fixture.Get("/readyz").status == 200; }, 20s));
   CHECK(fixture.Get("/healthz").status == 200);
   CHECK(fixture.Get("/nothing").status == 404);
+  const RawConnection raw(fixture.port);
+  CHECK(raw.Send("GET / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br, gzip\r\nRange: bytes=0-,0-,0-\r\n\r\n"));
+  CHECK(Contains(raw.ReadToEnd(), "HTTP/1.1 400 "));
+  const RawConnection page(fixture.port);
+  CHECK(page.Send("GET / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br, gzip\r\n\r\n"));
+  const std::string answer = page.ReadToEnd();
+  CHECK(Contains(answer, "Content-Security-Policy: default-src 'none'"));
+  CHECK_FALSE(Contains(answer, "Content-Encoding"));
+  CHECK(Contains(answer, "<html"));
   CHECK(HttpCall("PUT", "http://" + fixture.listen + "/status", "x").status == 405);
   CHECK(Contains(fixture.Get("/").body, "<!doctype html>"));
 

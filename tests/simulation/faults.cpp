@@ -50,7 +50,7 @@ const std::vector<Faults::Kind>& Faults::AllKinds() {
       {"sentinel in tilt", &Faults::TiltSentinel, 2, true, false},
       {"operator asks SENTINEL FAILOVER", &Faults::SentinelFailover, 10, true, false},
       {"operator resets a sentinel", &Faults::ResetSentinel, 3, true, false},
-      {"operator monitors anew at epoch 0", &Faults::MonitorAnew, 2, true, false},
+      {"operator monitors anew at epoch 0", &Faults::MonitorAnew, 5, true, false},
       {"operator hands over", &Faults::HandOver, 10, false, true},
       {"hello forged", &Faults::ForgeHello, 3, true, false},
       {"operator fails over", &Faults::FailOverByHand, 12, false, true},

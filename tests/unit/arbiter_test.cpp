@@ -831,16 +831,21 @@ TEST_CASE("Arbiter: garbage in the key counts as no claim") {
 }
 
 // Found by tests/simulation: its claim was written over, and then its host was cut off.
-TEST_CASE("Arbiter: a master without a claim fences itself as well") {
+TEST_CASE("Arbiter: a master whose takeover does not come through fences itself as well") {
   Bench bench = WithSentinels();
   bench.Says(Role::kMaster);
-  bench.NoClaim();
+  const auto reads = [&bench](bool own) { own ? bench.Claimed(Bench::ClaimOf(kPort, 4)) : bench.NoClaim(); };
+  bool own = false;
+  SUBCASE("its claim has vanished") { own = false; }
+  SUBCASE("it holds the claim at a lower epoch") { own = true; }
+  reads(own);
   bench.SentinelNames(kPort, 5);
   CHECK(bench.Decide().take);
   bench.now += 11s;
   bench.SentinelNames(kPort, 5);  // One of three: the one on its own host.
-  CheckWithheld(bench.Decide(), "fenced");
-  bench.NoClaim();
+  CheckPublished(bench.Decide(), own ? Tag::kMaster : Tag::kNone, CheckStatus::kCritical, "fenced");
+  CHECK_FALSE(bench.Decide().take);
+  reads(own);
   CHECK(bench.Decide().take);
 }
 
