@@ -42,6 +42,10 @@ bool IsServedMaster(const Publication& publication) {
   return publication.tag == Tag::kMaster && publication.status != CheckStatus::kCritical;
 }
 
+bool HasTag(const consul::ServiceRegistration& registration, const char* tag) {
+  return std::find(registration.tags.begin(), registration.tags.end(), tag) != registration.tags.end();
+}
+
 const consul::CatalogCheck* FindCheck(const ServiceEntry& entry) {
   const auto found =
       std::find_if(entry.checks.begin(), entry.checks.end(),
@@ -173,8 +177,7 @@ std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, Ti
     if (auto call = LeaveName(instance, registration.registration.name)) return call;
     return Call{instance, std::move(registration), "registered before it is published as master"};
   }
-  const auto& tags = lane.registered->tags;
-  const bool tagged = std::find(tags.begin(), tags.end(), kMasterTag) != tags.end();
+  const bool tagged = HasTag(*lane.registered, kMasterTag);
   const bool critical = !lane.told || lane.told->status == CheckStatus::kCritical;
   if (critical && !tagged && lane.denied.empty()) {
     return Call{instance, UpdateTtl{CheckId(lane.facts.service_id), lane.wanted->status, lane.wanted->reason},
@@ -204,7 +207,9 @@ std::optional<Publisher::Call> Publisher::Tell(std::size_t instance, const Publi
   }
   if (registered && same_output && !lane.output_unpushed && !lane.token_renewed) return std::nullopt;
   const bool gets_worse = wanted.status == CheckStatus::kCritical && !same_status && !lane.check_missing;
-  const bool check_first = gets_worse || (same_status && !same_output) || (registered && !same_status);
+  // A transaction has published it over a check that is critical locally: a registration would push that once more.
+  const bool tagged = IsServedMaster(wanted) && lane.registered && HasTag(*lane.registered, kMasterTag);
+  const bool check_first = gets_worse || (same_status && !same_output) || ((registered || tagged) && !same_status);
   if (check_first) return Call{instance, std::move(update), wanted.reason};
   return Call{instance, std::move(registration), wanted.reason};
 }

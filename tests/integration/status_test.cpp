@@ -102,6 +102,11 @@ struct Fixture {
     consul.WaitForLeader();
     agent.Start();
     REQUIRE(WaitUntil([this] { return Contains(Get("/status").body, "\"tag\": \"master\""); }, 20s));
+    const auto is_published = [this] {
+      const std::vector<HealthEntry> entries = consul.Health("redis");
+      return entries.size() == 1 && entries[0].status == "passing";
+    };
+    REQUIRE(WaitUntil(is_published, 20s));
   }
   HttpReply Get(const std::string& path) const { return HttpCall("GET", "http://" + listen + path); }
   Outcome Ask(const std::string& command, const std::vector<std::string>& arguments = {}) const {

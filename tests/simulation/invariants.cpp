@@ -184,6 +184,11 @@ void Invariants::OnKey() {
   CheckClaimIsTrue(before, *claim_);
 }
 
+/// Served for longer than a takeover is on its way.
+bool Invariants::IsInUse(std::size_t host) const {
+  return served_.contains(host) && world_.environment.now() - served_since_[host] > kOnItsWay;
+}
+
 /// Invariant 3: never back to a lower order, but where most Sentinels stand at that lower epoch and the holder is not
 /// served: they were reset, or the failover that the claim came from was given up or is cut off together with its
 /// leader.
@@ -194,7 +199,7 @@ void Invariants::CheckClaimOrder(const Claim& before, const Claim& after) {
   const auto host = HostOf(after.service_id);
   const auto former = HostOf(before.service_id);
   const bool unused =
-      !moved || (former && !served_.contains(*former) && world_.environment.now() - holder_before_ >= kLongEnough);
+      !moved || (former && !IsInUse(*former) && world_.environment.now() - holder_before_ >= kLongEnough);
   if (host && after.authority == Authority::kSentinel && unused && MostSentinelsName(*host)) {
     if (lower) {
       world_.environment.history.Count(sentinel_reset_ ? "claim follows a reset Sentinel"
@@ -237,8 +242,7 @@ void Invariants::CheckClaimIsTrue(const std::optional<Claim>& before, const Clai
   if (!before || !moved) return;
   if (before->authority == Authority::kSentinel) Break("3: replication took a claim of Sentinel");
   const auto former = HostOf(before->service_id);
-  if (before->state == Claim::State::kHeld && former && served_.contains(*former) &&
-      now - served_since_[*former] > kOnItsWay) {
+  if (before->state == Claim::State::kHeld && former && IsInUse(*former)) {
     Break("2: " + after.service_id + " displaced " + before->service_id + ", which is served");
   }
   const bool followed =
@@ -383,8 +387,8 @@ void Invariants::CheckDemotion(std::size_t host, std::size_t upstream) {
   const bool right = promoted == host && epoch > world_.sentinels.disputed() && !sentinel_reset_ &&
                      (!claim_ || claim_->epoch <= epoch);
   if (right) Break("8: " + HostName(host) + " is demoted and is whom Sentinel promoted last");
-  const auto named = world_.sentinels.named().find(claim_ ? claim_->epoch : 0);
-  if (named == world_.sentinels.named().end() || !named->second.contains(upstream)) {
+  const auto& named = world_.sentinels.named();
+  if (std::none_of(named.begin(), named.end(), [&](const auto& item) { return item.second.contains(upstream); })) {
     Break("8: " + HostName(host) + " is to follow a server that no Sentinel named");
   }
 }

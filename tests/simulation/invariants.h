@@ -50,6 +50,7 @@ class Invariants {
   void CheckDemotion(std::size_t host, std::size_t upstream);
   void NoteCatalog();
   bool MayBeRepushed(std::size_t host);
+  bool IsInUse(std::size_t host) const;
   bool CouldWithdraw(std::size_t host);
   bool HolderCouldWithdraw();
   Duration LongestRepushed();

@@ -49,6 +49,7 @@ struct Bench {
     facts.node = "n1";
     facts.port = 7001;
     facts.group = "g";
+    facts.run_id = run_id;
     publisher.OnVerdict(0, verdict, facts);
   }
 
@@ -98,6 +99,7 @@ struct Bench {
   }
 
   TimePoint now{1h};
+  std::string run_id;
   Publisher publisher;
 };
 
@@ -443,6 +445,21 @@ TEST_CASE("Publisher: a rewritten claim goes by plain compare-and-set") {
   REQUIRE(calls.size() == 2);
   CHECK(calls[1].lane == Publisher::kGroupLane);
   CHECK(std::get<Publisher::WriteClaim>(calls[1].what).index == 8);
+}
+
+TEST_CASE(
+    "Publisher: a master that was restarted: its check is told before its new run id, which would push it critical") {
+  Bench bench;
+  bench.BecomeMaster();
+  bench.now += 1s;
+  bench.Wants({Tag::kMaster, CheckStatus::kCritical, "connection refused"});
+  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "master", "critical")});
+  bench.run_id = "another";
+  bench.Wants(kMaster);
+  bench.Expect<Publisher::Transaction>();
+  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kPassing);
+  CHECK(bench.Expect<Publisher::Register>().registration.meta.at("run_id") == "another");
 }
 
 TEST_CASE("Publisher: master and replicas under names of their own") {
