@@ -110,9 +110,8 @@ void Watcher::Start() {
   }
   for (std::size_t i = 0; i < config_.redis.size(); ++i) {
     redis::UpstreamClient::Options options{.access = config_.RedisAccess()};
-    replicas_.push_back(
-        {std::make_unique<redis::UpstreamClient>(loop_, std::move(options), [this, i] { OnUpstream(i); }),
-         redis::ReplicaLag(config_.replica_lag)});
+    auto upstream = std::make_unique<redis::UpstreamClient>(loop_, std::move(options), [this, i] { OnUpstream(i); });
+    replicas_.push_back({std::move(upstream), redis::ReplicaLag(config_.replica_lag)});
   }
   for (const auto& instance : instances_) instance->Start();
   for (const redis::Endpoint& endpoint : config_.sentinels) AddSentinel(endpoint, config_.master_name, true);

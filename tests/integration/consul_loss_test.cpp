@@ -72,7 +72,7 @@ TEST_CASE("the Consul agent of a host restarted, empty and with its data, and go
       figures.Add(kind + ": back to master in DNS", std::max<Micros>(0, listed - back));
       CHECK(listed - back < kSanityLimit);
     }
-    REQUIRE(group.PublishedMaster() == master);
+    REQUIRE(WaitUntil([&] { return group.PublishedMaster() == master; }, 20s));
   };
   for (const std::size_t host : {std::size_t{0}, std::size_t{1}}) {
     CAPTURE(host);

@@ -849,12 +849,55 @@ TEST_CASE("Arbiter: a master whose takeover does not come through fences itself 
   CHECK(bench.Decide().take);
 }
 
+TEST_CASE("Arbiter: what Sentinels at a low epoch are worth") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  SUBCASE("most of them confirm a holder that was restarted") {
+    Claim before = Bench::ClaimOf(kPort, 5);
+    before.run_id = "run-0";
+    bench.Claimed(before);
+    bench.SentinelNames(kPort, 1, "s1");
+    CheckWithheld(bench.Decide(), "restarted");
+    bench.SentinelNames(kPort, 1, "s2");
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "epoch 5");
+  }
+  SUBCASE("one that was reset knows no others and is no majority of itself") {
+    bench.SentinelNames(kOtherPort, 5, "s2");
+    bench.SentinelNames(kOtherPort, 5, "s3");
+    bench.Claimed(Bench::ClaimOf(kOtherPort, 5));
+    bench.arbiter.OnCatalog({});
+    bench.now += 20s;
+    redis::SentinelView reset;
+    reset.sentinel_id = "s1";
+    reset.master_name = "mymaster";
+    reset.master = At(kPort);
+    reset.direct = true;
+    bench.arbiter.OnSentinelView(reset, bench.now);
+    CheckWithheld(bench.Decide(), "superseded");
+  }
+  SUBCASE("an election is nothing against a view of the same epoch") {
+    bench.NoClaim();
+    bench.SentinelChooses(kPort, 6);
+    bench.SentinelNames(kOtherPort, 6, "s2");
+    CheckWithheld(bench.Decide(), "Sentinel names");
+  }
+}
+
 TEST_CASE("Arbiter: a claim of a newer version is left alone") {
   Bench bench = WithSentinels();
   bench.Says(Role::kMaster);
   bench.SentinelNames(kPort, 5);
   SUBCASE("nobody is published anew") {
     bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "its state is unknown", .garbage = {}}, bench.now);
+    CheckWithheld(bench.Decide(), "its state is unknown");
+  }
+  SUBCASE("who was down is published anew only when it can be read") {
+    bench.Claimed(Bench::ClaimOf(kPort, 5));
+    bench.Decide();
+    bench.state.health = Health::kRefused;
+    bench.Decide();
+    bench.arbiter.OnClaim({.claim = {}, .index = 4, .unreadable = "its state is unknown", .garbage = {}}, bench.now);
+    bench.state.health = Health::kAnswering;
     CheckWithheld(bench.Decide(), "its state is unknown");
   }
   SUBCASE("who is published stays") {
