@@ -43,6 +43,7 @@ const std::vector<Faults::Kind>& Faults::AllKinds() {
       {"claim of a newer version", &Faults::WriteNewerClaim, 2, false, false},
       {"claim denied by ACL", &Faults::DenyClaim, 4, false, false},
       {"somebody removes an instance from the catalog", &Faults::RemoveEntry, 4, false, false},
+      {"somebody writes a second master into the catalog", &Faults::ForgeEntry, 4, false, false},
       {"sentinels cut from each other", &Faults::CutSentinels, 4, true, false},
       {"sentinel crashed", &Faults::CrashSentinel, 4, true, false},
       {"all sentinels crashed", &Faults::CrashAllSentinels, 3, true, false},
@@ -461,6 +462,35 @@ bool Faults::RemoveEntry() {
   const std::string& node = world_.agent_of(host).node();
   if (world_.servers.Find(node, BridgeHost::ServiceId(host)) == nullptr) return false;
   world_.servers.Remove(node, BridgeHost::ServiceId(host));
+  return true;
+}
+
+/// Through the catalog's own API, which no Consul agent hears of; mostly where no bridge watches over the entry.
+bool Faults::ForgeEntry() {
+  const std::size_t host = AnyHost();
+  const consul::ServiceEntry* entry = world_.servers.Find(world_.agent_of(host).node(), BridgeHost::ServiceId(host));
+  if (entry == nullptr || invariants_.Holder() == host || !invariants_.claim() || !world_.servers.has_leader()) {
+    return false;
+  }
+  const bool unwatched = world_.environment.random.Chance(0.7);
+  if (unwatched && world_.bridge(host).running()) {
+    world_.bridge(host).Crash();
+    Undo(Length(), [this, host] {
+      if (world_.HostIsUp(host)) world_.bridge(host).Start();
+    });
+  }
+  consul::ServiceRegistration registration;
+  registration.id = entry->id;
+  registration.name = entry->name;
+  registration.tags = {"master"};
+  registration.address = entry->address;
+  registration.port = entry->port;
+  registration.meta = entry->meta;
+  registration.check.id = entry->checks.front().id;
+  registration.check.name = entry->checks.front().name;
+  invariants_.OnForeignEntry(host);
+  world_.servers.Push(world_.agent_of(host).node(), registration, consul::CheckStatus::kPassing, "by hand",
+                      world_.environment.now());
   return true;
 }
 

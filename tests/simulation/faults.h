@@ -76,6 +76,7 @@ class Faults {
   bool WriteNewerClaim();
   bool DenyClaim();
   bool RemoveEntry();
+  bool ForgeEntry();
   void Deny(std::size_t host, ConsulServers::Denial denial);
   bool ForgeHello();
   bool CutFor(std::vector<World::Direction> directions);

@@ -263,6 +263,7 @@ bool Invariants::MayBeRepushed(std::size_t host) {
   const ConsulServers::Origin& origin =
       world_.servers.OriginOf(world_.agent_of(host).node(), BridgeHost::ServiceId(host));
   if (!origin.pushed) return false;
+  if (foreign_entries_.contains(host)) return true;
   const BridgeHost& bridge = world_.bridge(host);
   if (!bridge.running() || bridge.group() == nullptr || bridge.claim_index() < holder_since_index_) return true;
   return origin.sent_at <= std::max(bridge.claim_index_since(), bridge.running_since()) + kTelling;
@@ -307,6 +308,10 @@ void Invariants::NoteCatalog() {
 void Invariants::OnCatalog() {
   if (world_.environment.history.recording()) NoteCatalog();
   const TimePoint now = world_.environment.now();
+  std::erase_if(foreign_entries_, [this](std::size_t host) {
+    const consul::ServiceEntry* entry = EntryOf(host);
+    return entry == nullptr || !entry->HasTag("master");
+  });
   const std::set<std::size_t> masters = ServedMasters();
   if (masters == served_) return;
   world_.environment.history.Note([&] {

@@ -22,6 +22,8 @@ class Invariants {
   void OnSentinelReset() { sentinel_reset_ = true; }
   /// Somebody who is no bridge writes this into the key.
   void OnForeignValue(const std::string& value) { foreign_value_ = value; }
+  /// Or this host into the catalog, as a master.
+  void OnForeignEntry(std::size_t host) { foreign_entries_.insert(host); }
 
   const std::optional<std::string>& broken() const { return broken_; }
   void Break(const std::string& sentence);
@@ -71,6 +73,7 @@ class Invariants {
   TimePoint holder_before_{};  ///< Since when the one before held it.
   bool sentinel_reset_ = false;
   std::string foreign_value_;
+  std::set<std::size_t> foreign_entries_;  ///< Until they are withdrawn.
   std::set<std::size_t> served_;
   std::optional<TimePoint> none_since_;
   std::optional<TimePoint> double_since_;
