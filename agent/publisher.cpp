@@ -153,7 +153,14 @@ std::optional<Publisher::Call> Publisher::NextFor(std::size_t instance, TimePoin
   // Under which name it stands must be known before it is given one.
   if (options_.master_service != options_.replica_service && !catalog_ && !lane.registered) return std::nullopt;
   ReadCatalog(lane, now);
-  return IsServedMaster(*lane.wanted) ? NextForMaster(instance, now) : Tell(instance, *lane.wanted);
+  if (IsServedMaster(*lane.wanted)) return NextForMaster(instance, now);
+  if (lane.wanted->status == CheckStatus::kCritical || lane.tagged == false) return Tell(instance, *lane.wanted);
+  if (!lane.tagged) return std::nullopt;
+  // Anti-entropy may give our registration the tag back, from a reading that is older.
+  Publication withheld = *lane.wanted;
+  withheld.status = CheckStatus::kCritical;
+  withheld.reason += "; not published before the catalog has given up its master tag";
+  return Tell(instance, withheld);
 }
 
 std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, TimePoint now) {
@@ -233,8 +240,9 @@ void Publisher::ReadCatalog(Lane& lane, TimePoint now) {
   } else if (!lane.unseen_since) {
     lane.unseen_since = now;
   }
+  lane.tagged = own != nullptr && own->HasTag(kMasterTag);
   if (newer) {
-    lane.shown_as_master = check != nullptr && check->status != "critical" && own->HasTag(kMasterTag);
+    lane.shown_as_master = *lane.tagged && check != nullptr && check->status != "critical";
   }
   if (!lane.registered || !lane.told) return;
   // A master that the catalog does not show may have been superseded: only a transaction can tell. One that a
@@ -256,7 +264,7 @@ bool Publisher::Drifted(const Lane& lane, const ServiceEntry& entry) const {
   const consul::CatalogCheck* check = FindCheck(entry);
   return check == nullptr || check->status != ToString(lane.told->status) || entry.name != meant.name ||
          entry.tags != meant.tags || entry.address != meant.address || entry.port != meant.port ||
-         entry.meta != meant.meta;
+         entry.meta != meant.meta || entry.enable_tag_override != meant.enable_tag_override;
 }
 
 Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntry& own) const {
@@ -439,6 +447,7 @@ void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
       ++drift_corrected_;
     } else {
       lane.shown_as_master = true;
+      lane.tagged = true;
       lane.named = options_.master_service;
     }
   }
@@ -489,6 +498,7 @@ consul::ServiceRegistration Publisher::RegistrationFor(const Lane& lane, const P
       registration.meta["epoch"] = std::to_string(taking ? lane.take->epoch : claim_->claim->epoch);
     }
   }
+  registration.enable_tag_override = true;
   registration.check.id = CheckId(registration.id);
   registration.check.name = "Redis role";
   registration.check.notes = "Fed by redis-consul-agent; its output says why the instance has its tag.";
