@@ -240,9 +240,9 @@ void Publisher::ReadCatalog(Lane& lane, TimePoint now) {
   } else if (!lane.unseen_since) {
     lane.unseen_since = now;
   }
-  lane.tagged = own != nullptr && own->HasTag(kMasterTag);
+  lane.tagged = own != nullptr && StandsAsMaster(*own);
   if (newer) {
-    lane.shown_as_master = *lane.tagged && check != nullptr && check->status != "critical";
+    lane.shown_as_master = check != nullptr && check->status != "critical" && own->HasTag(kMasterTag);
   }
   if (!lane.registered || !lane.told) return;
   // A master that the catalog does not show may have been superseded: only a transaction can tell. One that a
@@ -295,7 +295,7 @@ Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntr
                                  std::to_string(meant.port) + ": " + lane.wanted->reason;
   for (const ServiceEntry& other : *catalog_) {
     if (operations.size() + 2 > consul::kMaxTxnOperations) break;  // The rest is withdrawn by NextForGroup().
-    if (other.HasTag(kMasterTag) && (other.id != own.id || other.node != own.node)) {
+    if (StandsAsMaster(other) && (other.id != own.id || other.node != own.node)) {
       AppendStrip(other, superseded, operations);
     }
   }
@@ -352,7 +352,7 @@ std::optional<Publisher::Call> Publisher::Withdraw(TimePoint now) {
   std::string names;
   for (const ServiceEntry& entry : *catalog_) {
     const bool holds = entry.id == claim.service_id && entry.node == claim.node;
-    if (!entry.HasTag(kMasterTag) || !entry.IsServed() || holds || IsOwn(entry)) continue;
+    if (!StandsAsMaster(entry) || !entry.IsServed() || holds || IsOwn(entry)) continue;
     if (transaction.operations.size() + 2 > consul::kMaxTxnOperations) break;
     AppendStrip(entry, "withdrawn: " + claim.service_id + " holds the claim", transaction.operations);
     names += (names.empty() ? "" : ", ") + entry.id;
@@ -516,6 +516,14 @@ const ServiceEntry* Publisher::Find(const Facts& facts) const {
     return entry.id == facts.service_id && entry.node == facts.node;
   });
   return found == catalog_->end() ? nullptr : &*found;
+}
+
+/// Where the master has a service of its own, whoever is served under its name: anti-entropy brings a name back, other
+/// than a tag.
+bool Publisher::StandsAsMaster(const ServiceEntry& entry) const {
+  const bool under_its_name =
+      options_.master_service != options_.replica_service && entry.name == options_.master_service;
+  return entry.HasTag(kMasterTag) || (under_its_name && entry.IsServed());
 }
 
 bool Publisher::IsOwn(const ServiceEntry& entry) const {

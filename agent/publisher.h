@@ -125,7 +125,7 @@ class Publisher {
     // What the local Consul agent is known to hold; absent: unknown.
     std::optional<consul::ServiceRegistration> registered;
     std::optional<UpdateTtl> told;
-    std::optional<bool> tagged;     ///< The catalog holds it with the master's tag, served or not; absent: unread.
+    std::optional<bool> tagged;     ///< The catalog holds it with the master's tag or name; absent: unread.
     bool shown_as_master = false;   ///< The catalog's word, or what our last call made of it.
     std::uint64_t shown_since = 0;  ///< How many catalogs had been read at that call: only a later one knows better.
     std::string named;           ///< The service's name in the catalog, or what our last call made of it; empty: none.
@@ -163,6 +163,7 @@ class Publisher {
   consul::ServiceRegistration RegistrationFor(const Lane& lane, const Publication& wanted) const;
   const consul::ServiceEntry* Find(const Facts& facts) const;
   bool Drifted(const Lane& lane, const consul::ServiceEntry& entry) const;
+  bool StandsAsMaster(const consul::ServiceEntry& entry) const;
   bool IsOwn(const consul::ServiceEntry& entry) const;
   bool IsSettled(const Lane& lane, TimePoint now) const;
   bool CatalogIsBehind(TimePoint now) const;

@@ -530,6 +530,13 @@ TEST_CASE("Publisher: master and replicas under names of their own") {
     CHECK(bench.Expect<Publisher::UpdateTtl>().output == kWithheld.reason);
     bench.ExpectNothing();
   }
+  SUBCASE("a stranger under the master's name is withdrawn though anti-entropy left it no tag") {
+    consul::ServiceEntry stranger = Entry("redis-h-7002", "", "passing");
+    bench.publisher.OnCatalog({entry("redis", "master", "passing"), stranger});
+    const auto transaction = bench.Expect<Publisher::Transaction>();
+    REQUIRE(transaction.operations.size() == 3);
+    CHECK(std::get<consul::TxnServiceSet>(transaction.operations[1]).entry.id == "redis-h-7002");
+  }
   SUBCASE("its server is down: it keeps its place") {
     bench.Wants({Tag::kMaster, CheckStatus::kCritical, "connection refused"});
     CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
