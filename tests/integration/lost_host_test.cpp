@@ -71,8 +71,8 @@ std::string FailOverBehindConsul(ReplicationGroup& group) {
   return group.WaitForSuccessor(master, killed);
 }
 
-/// True when the Consul agent of the lost host has told the catalog its old word: that the check passes, but of a service
-/// without the tag that it remembered.
+/// True when the Consul agent of the lost host has told the catalog its old word: that the check passes, but of a
+/// service without the tag that it remembered.
 bool HasSpokenAgain(ReplicationGroup& group, const std::string& stale) {
   const std::vector<HealthEntry> entries = group.consul().Health("redis");
   return std::any_of(entries.begin(), entries.end(), [&](const HealthEntry& entry) {
