@@ -542,16 +542,6 @@ void Watcher::ReportConflict(const consul::Error& error) {
   ReportConsul("takeover", consul::Error{error.kind, "it keeps being refused: " + error.message});
 }
 
-void Watcher::Deregister(const std::string& service_id) {
-  client_->DeregisterService(service_id, [service_id](const consul::Result<void>& result) {
-    if (result) {
-      Log(LogLevel::kInfo, service_id, "deregistered: it is no longer configured");
-    } else {
-      Log(LogLevel::kWarn, service_id, "not deregistered: " + result.error().message);
-    }
-  });
-}
-
 std::string Watcher::Summary() const {
   if (!group_) return "waiting for the Consul agent";
   std::string text;

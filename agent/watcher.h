@@ -51,8 +51,6 @@ class Watcher {
   std::vector<std::string> ServiceIds() const { return ServiceIds(config_); }
   /// What an agent of this host would register with these settings.
   static std::vector<std::string> ServiceIds(const Config& config);
-  /// Removes a registration that an earlier configuration made.
-  void Deregister(const std::string& service_id);
   /// One line for the service manager.
   std::string Summary() const;
   /// All that is known now.
