@@ -28,7 +28,7 @@ tl::expected<std::unique_ptr<Bridge>, std::string> Bridge::Start(EventLoop& loop
 }
 
 Bridge::Bridge(EventLoop& loop, const Config& config, std::unique_ptr<consul::Client> client)
-    : loop_(loop), config_(config), client_(std::move(client)) {
+    : loop_(loop), config_(config), client_(std::move(client)), links_(loop.handle()) {
   SetUpLog(config_.log_level, config_.log_json);
   telemetry_.started = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
   for (const Config& group : GroupsOf(config)) {
@@ -39,7 +39,7 @@ Bridge::Bridge(EventLoop& loop, const Config& config, std::unique_ptr<consul::Cl
 }
 
 std::unique_ptr<Watcher> Bridge::MakeWatcher(const Config& config) {
-  return std::make_unique<Watcher>(loop_.handle(), config, client_->Share(), telemetry_);
+  return std::make_unique<Watcher>(loop_.handle(), config, client_->Share(), links_, telemetry_);
 }
 
 tl::expected<void, std::string> Bridge::Reload(const Config& config) {

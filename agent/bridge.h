@@ -57,6 +57,7 @@ class Bridge {
   Telemetry telemetry_;
   Config config_;  ///< What is shared of it.
   std::unique_ptr<consul::Client> client_;
+  redis::SentinelLinks links_;
   std::vector<WatchedGroup> groups_;
   bool reloading_ = false;
   std::optional<redis::Endpoint> listen_;

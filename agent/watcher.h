@@ -27,8 +27,9 @@ namespace rcb::agent {
 class Watcher {
  public:
   /// `client` talks to the local Consul agent. Nothing is deregistered by destruction: what stands in Consul outlives
-  /// an upgrade of the agent by its TTL. `telemetry` must outlive the watcher.
-  Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client, Telemetry& telemetry);
+  /// an upgrade of the agent by its TTL. `links` and `telemetry` must outlive the watcher.
+  Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client, redis::SentinelLinks& links,
+          Telemetry& telemetry);
   ~Watcher();
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
@@ -132,6 +133,7 @@ class Watcher {
   void ReportConsul(const std::string& what, const std::optional<consul::Error>& error);
 
   uv_loop_s* loop_;
+  redis::SentinelLinks& links_;
   Config config_;
   std::string host_;
   std::string claim_key_;
