@@ -3,6 +3,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -100,6 +101,21 @@ void AddInstances(const Status& status, Families& families) {
   });
 }
 
+bool IsCluster(const Status& status) { return status.authority == ToString(Authority::kCluster); }
+
+bool IsServedMaster(const CatalogStatus& entry) {
+  return entry.served && std::find(entry.tags.begin(), entry.tags.end(), "master") != entry.tags.end();
+}
+
+/// A shard that lost its last master still has other entries.
+void AddShards(const Status& status, Families& families) {
+  std::map<std::string, int> masters;
+  for (const CatalogStatus& entry : status.catalog) {
+    if (!entry.shard.empty()) masters[entry.shard] += IsServedMaster(entry) ? 1 : 0;
+  }
+  for (const auto& [shard, count] : masters) families.Add(count, {{"service", status.service}, {"shard", shard}});
+}
+
 void AddGroup(const Status& status, Families& families) {
   families.Begin("ready", MetricType::Gauge, "Whether the agent knows what it needs to judge.");
   families.Add(status.unready.empty() ? 1 : 0);
@@ -112,12 +128,13 @@ void AddGroup(const Status& status, Families& families) {
   }
   families.Begin("catalog_masters", MetricType::Gauge,
                  "Instances that the catalog serves as master; absent while it cannot be read.");
-  if (status.catalog_read) {
-    const auto masters = std::count_if(status.catalog.begin(), status.catalog.end(), [](const CatalogStatus& entry) {
-      return entry.served && std::find(entry.tags.begin(), entry.tags.end(), "master") != entry.tags.end();
-    });
+  if (status.catalog_read && !IsCluster(status)) {
+    const auto masters = std::count_if(status.catalog.begin(), status.catalog.end(), IsServedMaster);
     families.Add(static_cast<double>(masters), {{"service", status.service}});
   }
+  families.Begin("catalog_shard_masters", MetricType::Gauge,
+                 "Masters that the catalog serves of a shard of Redis Cluster; absent while it cannot be read.");
+  if (status.catalog_read && IsCluster(status)) AddShards(status, families);
   families.Begin("consul_readable", MetricType::Gauge, "Whether claim and catalog could be read from Consul.");
   families.Add(status.claim_read && status.catalog_read ? 1 : 0);
   families.Begin("sentinel_up", MetricType::Gauge, "Whether the agent is connected to the Sentinel.");

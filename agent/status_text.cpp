@@ -103,6 +103,16 @@ std::string ClaimSays(const Status& status, const InstanceStatus& instance) {
          (claim.since.empty() ? "" : ", since " + claim.since);
 }
 
+bool IsCluster(const Status& status) { return status.authority == ToString(Authority::kCluster); }
+
+std::string ClusterSays(const InstanceStatus& instance) {
+  if (instance.cluster_state.empty()) return "has told nothing yet";
+  std::string said = "as this node sees it is " + instance.cluster_state;
+  if (instance.shard.empty()) return said + ", and gives it no slots";
+  said += ": " + instance.shard + " with slots " + instance.slots;
+  return instance.cluster_epoch ? said + " at epoch " + std::to_string(*instance.cluster_epoch) : said;
+}
+
 std::string SentinelSays(const Status& status, const SentinelStatus& sentinel, const InstanceStatus& instance) {
   std::string said;
   if (sentinel.master.empty()) {
@@ -135,6 +145,11 @@ std::string FormatAge(std::chrono::milliseconds age) {
 }
 
 std::vector<Witness> WitnessesOf(const Status& status, const InstanceStatus& instance) {
+  if (IsCluster(status)) {
+    return {{"The server itself", ServerSays(status, instance)},
+            {"The cluster", ClusterSays(instance)},
+            {"The catalog", CatalogSays(status)}};
+  }
   std::vector<Witness> witnesses = {{"The server itself", ServerSays(status, instance)},
                                     {"The claim", ClaimSays(status, instance)}};
   for (const SentinelStatus& sentinel : status.sentinels) {
@@ -184,7 +199,7 @@ std::string StatusTable(const Status& status, bool colours) {
                        std::to_string(connected) + " of " + std::to_string(status.sentinels.size()) + " answer");
   }
   InstanceStatus nobody;
-  facts.emplace_back("claim", ClaimSays(status, nobody));
+  facts.emplace_back("claim", IsCluster(status) ? "none is needed, the cluster decides" : ClaimSays(status, nobody));
   const std::vector<std::string> replicas = Served(status, "replica");
   facts.emplace_back("catalog",
                      CatalogSays(status) + (replicas.empty() ? "" : ", " + Join(replicas, ", ") + " as replica"));
