@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,8 +19,11 @@ struct HealthEntry {
   std::vector<std::string> tags;
   std::string status;  ///< The worst of its checks: passing, warning or critical.
   std::string output;  ///< Of the service's checks, one a line.
+  std::map<std::string, std::string> meta;
 
   bool HasTag(const std::string& tag) const;
+  /// Empty when there is no such key.
+  std::string Meta(const std::string& key) const;
 };
 
 /// A Consul agent, as a rule a server alone (no development mode: data on disk, real elections), on ports of its own.
