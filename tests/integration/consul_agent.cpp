@@ -158,6 +158,8 @@ std::vector<HealthEntry> ConsulAgent::Health(const std::string& service) const {
     entry.address = host + ":" + std::to_string(item.at("Service").at("Port").get<int>());
     const Json& tags = item.at("Service").at("Tags");
     if (tags.is_array()) entry.tags = tags.get<std::vector<std::string>>();
+    const Json& meta = item.at("Service").at("Meta");
+    if (meta.is_object()) entry.meta = meta.get<std::map<std::string, std::string>>();
     entry.status = "passing";
     for (const Json& check : item.at("Checks")) {
       const std::string status = check.at("Status").get<std::string>();

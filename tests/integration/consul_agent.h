@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@ struct HealthEntry {
   std::vector<std::string> tags;
   std::string status;  ///< The worst of its checks: passing, warning or critical.
   std::string output;  ///< Of the service's checks, one a line.
+  std::map<std::string, std::string> meta;
 
   bool HasTag(const std::string& tag) const;
 };

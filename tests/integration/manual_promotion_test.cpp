@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -19,13 +18,6 @@ using namespace std::chrono_literals;
 namespace {
 
 ReplicationGroup::Options WithoutSentinel() { return {.sentinels = false, .agents_know_sentinels = false}; }
-
-std::optional<HealthEntry> EntryOf(ReplicationGroup& group, const std::string& address) {
-  const std::vector<HealthEntry> entries = group.consul().Health("redis");
-  const auto found =
-      std::find_if(entries.begin(), entries.end(), [&](const HealthEntry& entry) { return entry.address == address; });
-  return found == entries.end() ? std::nullopt : std::optional(*found);
-}
 
 }  // namespace
 
@@ -52,7 +44,7 @@ TEST_CASE("manual: SHUTDOWN of the master, a replica promoted by hand, the old o
   REQUIRE(WaitUntil([&] { return group.observer().Look().LastRole(first.address()) == "master"; }, 20s));
   const Micros returned = MonotonicMicros();
   CHECK(HoldsFor([&] { return group.PublishedMaster() == second.address(); }, 3s));
-  const std::optional<HealthEntry> entry = EntryOf(group, first.address());
+  const std::optional<HealthEntry> entry = group.EntryOf(first.address());
   REQUIRE(entry);
   CHECK(entry->status == "critical");
   CHECK(entry->output.find("claim is held by") != std::string::npos);
@@ -88,7 +80,7 @@ TEST_CASE("empty-return: a master restarted empty is published with a warning") 
   master.Kill();
   master.Start();
   const auto warned = [&] {
-    const std::optional<HealthEntry> entry = EntryOf(group, master.address());
+    const std::optional<HealthEntry> entry = group.EntryOf(master.address());
     return entry && entry->status == "warning" && entry->HasTag("master") &&
            entry->output.find("unrelated data set") != std::string::npos;
   };
@@ -108,7 +100,7 @@ TEST_CASE("empty-return: withheld on request, until the operator releases the cl
   master.Kill();
   master.Start();
   const auto withheld = [&] {
-    const std::optional<HealthEntry> entry = EntryOf(group, master.address());
+    const std::optional<HealthEntry> entry = group.EntryOf(master.address());
     return entry && entry->status == "critical" && !entry->HasTag("master") &&
            entry->output.find("unrelated data set") != std::string::npos;
   };

@@ -24,10 +24,14 @@ RedisServer::RedisServer(const TestFolder& folder, const Options& options)
   WriteFile(folder_ / "redis.conf", text);
 }
 
-void RedisServer::Start() {
+void RedisServer::Launch() {
   process_ = std::make_unique<Process>(Process::Options{.command = {"redis-server", (folder_ / "redis.conf").string()},
                                                         .output = folder_ / "log",
                                                         .network_namespace = network_namespace_});
+}
+
+void RedisServer::Start() {
+  Launch();
   if (!WaitUntil([this] { return Command({"PING"}) == "PONG"; }, std::chrono::seconds(10))) {
     throw std::runtime_error("redis-server at " + address() + " does not answer; see " + (folder_ / "log").string());
   }

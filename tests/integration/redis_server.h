@@ -27,7 +27,8 @@ class RedisServer {
   RedisServer(const TestFolder& folder, const Options& options);
   explicit RedisServer(const TestFolder& folder) : RedisServer(folder, Options()) {}
 
-  /// Returns when it answers. Throws std::runtime_error when it does not within 10 s.
+  void Launch();  ///< Returns at once, while it still reads its data set.
+  /// Launches it and returns when it answers. Throws std::runtime_error when it does not within 10 s.
   void Start();
   void Kill() { process_.reset(); }  ///< SIGKILL. Start() brings it back with the configuration that it had.
 
