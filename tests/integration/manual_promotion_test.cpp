@@ -107,9 +107,7 @@ TEST_CASE("empty-return: withheld on request, until the operator releases the cl
   CHECK(WaitUntil(withheld, 20s, 50ms));
   CHECK(HoldsFor([&] { return group.observer().Look().LastAnswer(group.dns()) == "-"; }, 3s));
 
-  Process release({.command = {RCB_AGENT_BINARY, "claim", "release", "--consul", group.consul().url()},
-                   .output = group.folder().path() / "release.log"});
-  CHECK(release.WaitForExit(5s) == 0);
+  CHECK(group.RunCommand({"claim", "release"}) == 0);
   CHECK(WaitUntil([&] { return group.IsPublished(master.address()); }, 20s, 50ms));
   CHECK(group.FinishAndCheck().LastAnswer(group.dns()) == master.address());
 }

@@ -9,6 +9,7 @@ namespace rcb::integration {
 
 RedisSentinel::RedisSentinel(const TestFolder& folder, const Options& options)
     : port_(options.network_namespace.empty() ? FreePort() : std::uint16_t{26379}),
+      tls_port_(options.tls_port),
       host_(options.host),
       own_password_(options.own_password),
       network_namespace_(options.network_namespace),

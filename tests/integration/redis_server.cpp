@@ -10,6 +10,7 @@ namespace rcb::integration {
 
 RedisServer::RedisServer(const TestFolder& folder, const Options& options)
     : port_(options.network_namespace.empty() ? FreePort() : std::uint16_t{6379}),
+      tls_port_(options.tls_port),
       host_(options.host),
       password_(options.password),
       network_namespace_(options.network_namespace),

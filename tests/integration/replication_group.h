@@ -13,6 +13,7 @@
 #include "tests/integration/observer.h"
 #include "tests/integration/redis_sentinel.h"
 #include "tests/integration/redis_server.h"
+#include "tests/integration/secured_access.h"
 #include "tests/integration/test_folder.h"
 
 namespace rcb::integration {
@@ -39,6 +40,8 @@ class ReplicationGroup {
     std::string agent_settings{};  ///< A JSON object, as --config takes it.
     std::string redis_settings{};  ///< Further lines of redis.conf.
     std::string password{};        ///< Of the Redis servers.
+    /// TLS and the least permissions on everything, see SecuredAccess.
+    bool secured = IsSecuredByEnvironment();
   };
 
   /// Starts the servers, waits until the replicas are in sync and the Sentinels know one another and them, then starts
@@ -55,11 +58,15 @@ class ReplicationGroup {
   void StartAgentsAndWait();
 
   /// Finishes the observer and asserts what always holds: no DNS server ever named two masters nor a superseded one
-  /// (for longer than `tolerated`, all times added), the observer sampled at its rate, every agent still runs.
+  /// (for longer than `tolerated`, all times added), the observer sampled at its rate, every agent still runs; of a
+  /// secured group also that nothing was denied to the agents and no secret is in their words.
   const History& FinishAndCheck(std::chrono::microseconds tolerated = std::chrono::microseconds(0));
 
   /// Of every Consul agent of the group.
   std::vector<std::string> DnsServers() const;
+
+  /// Runs `redis-consul-agent` with `words`, let in by the group's Consul server; its exit status.
+  std::optional<int> RunCommand(std::vector<std::string> words) const;
 
   const TestFolder& folder() const { return folder_; }
   ConsulAgent& consul() { return consul_; }  ///< The server.
@@ -112,11 +119,15 @@ class ReplicationGroup {
   void AddMove(Figures& figures, const std::string& kind, const std::string& successor, Micros lost);
 
  private:
+  ConsulAgent::Options ConsulOptions(ConsulAgent::Options options) const;
   void StartRedises(const Options& options);
   void StartSentinels(const Options& options);
   void MakeAgents(const Options& options);
 
+  void CheckNothingDenied() const;
+
   TestFolder folder_;
+  std::optional<SecuredAccess> secured_;
   ConsulAgent consul_;
   std::deque<ConsulAgent> host_consuls_;
   std::deque<RedisServer> redises_;
