@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <stdexcept>
 #include <utility>
 
@@ -79,6 +80,11 @@ void ReplicationGroup::StartRedises(const Options& options) {
       redis.password = SecuredAccess::operator_password();
     }
     redises_.emplace_back(folder_, redis).Start();
+  }
+  // RCB_SERVER_SAYS: what the INFO of the version that is to be tested has.
+  const char* const wanted = std::getenv("RCB_SERVER_SAYS");
+  if (wanted != nullptr && redises_[0].Command({"INFO", "server"}).find(wanted) == std::string::npos) {
+    throw std::runtime_error("the redis-server in PATH does not say " + std::string(wanted));
   }
   for (std::size_t i = 0; i < options.upstreams.size(); ++i) {
     if (options.upstreams[i] != kNobody) redises_[i].Follow(redises_[static_cast<std::size_t>(options.upstreams[i])]);
