@@ -46,7 +46,7 @@ ReplicationGroup::ReplicationGroup(const Options& options)
   consul_.WaitForLeader();
   for (const ConsulAgent& agent : host_consuls_) agent.WaitForLeader();
 
-  if (secured_) secured_->SetToken(consul_.CreateToken(SecuredAccess::ConsulPolicy()));
+  IssueToken();
 
   std::vector<std::string> addresses;
   for (const RedisServer& redis : redises_) addresses.push_back(redis.address() + "=" + redis.clear_address());
@@ -160,6 +160,10 @@ void ReplicationGroup::StartAgentsAndWait() {
     WaitOrThrow([&] { return local.HoldsLocally("redis", redises_[i].port(), i == 0 ? "master" : "replica"); },
                 kSetUpDeadline, "the Consul agent of a host was not told what the catalog says");
   }
+}
+
+void ReplicationGroup::IssueToken() {
+  if (secured_) secured_->SetToken(consul_.CreateToken(SecuredAccess::ConsulPolicy()));
 }
 
 const History& ReplicationGroup::FinishAndCheck(std::chrono::microseconds tolerated) {

@@ -57,6 +57,9 @@ class ReplicationGroup {
   /// Consul agents of the hosts.
   void StartAgentsAndWait();
 
+  /// Gives the agents of a secured group a token that Consul knows: servers that lost their data know none.
+  void IssueToken();
+
   /// Finishes the observer and asserts what always holds: no DNS server ever named two masters nor a superseded one
   /// (for longer than `tolerated`, all times added), the observer sampled at its rate, every agent still runs; of a
   /// secured group also that nothing was denied to the agents and no secret is in their words.
