@@ -46,9 +46,9 @@ class RedisSentinel {
   /// True when it names `master` ("address:port") as the group's master.
   bool Names(const std::string& master) const { return MasterField("ip") + ":" + MasterField("port") == master; }
 
-  /// True when it names `master`, knows two other Sentinels and two healthy replicas that it has heard say slave,
+  /// True when it names `master`, knows so many other Sentinels and two healthy replicas that it has heard say slave,
   /// and neither a failover nor a conversion is due from it.
-  bool SeesGroupAtRest(const std::string& master) const;
+  bool SeesGroupAtRest(const std::string& master, std::size_t other_sentinels = 2) const;
 
  private:
   /// A field of SENTINEL MASTER mymaster ("num-slaves", "flags", "port"); empty when there is none.

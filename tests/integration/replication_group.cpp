@@ -97,9 +97,11 @@ void ReplicationGroup::StartRedises(const Options& options) {
 }
 
 void ReplicationGroup::StartSentinels(const Options& options) {
-  for (int i = 0; i < 3; ++i) {
-    RedisSentinel::Options sentinel{
-        .master = redises_[0].address(), .down_after = options.down_after, .password = options.password};
+  for (int i = 0; i < options.sentinel_count; ++i) {
+    RedisSentinel::Options sentinel{.master = redises_[0].address(),
+                                    .quorum = std::min(options.sentinel_count, 2),
+                                    .down_after = options.down_after,
+                                    .password = options.password};
     if (secured_) {
       sentinel.tls_port = FreePort();
       sentinel.settings = secured_->SentinelLines(sentinel.tls_port);
@@ -113,6 +115,8 @@ void ReplicationGroup::StartSentinels(const Options& options) {
 }
 
 void ReplicationGroup::MakeAgents(const Options& options) {
+  // The environment would win over it.
+  const bool password_in_file = options.agent_settings.find("redis_password_file") != std::string::npos;
   for (std::size_t i = 0; i < redises_.size(); ++i) {
     BridgeAgent::Options agent{.redis = redises_[i].address(),
                                .consul = (options.separate_hosts ? host_consuls_[i] : consul_).agents_url(),
@@ -120,8 +124,9 @@ void ReplicationGroup::MakeAgents(const Options& options) {
     if (secured_) {
       agent.access = secured_->AgentSettings();
       agent.environment = {{"CREDENTIALS_DIRECTORY", folder_.path().string()}};
-    } else if (!options.password.empty())
+    } else if (!options.password.empty() && !password_in_file) {
       agent.environment["REDISCLI_AUTH"] = options.password;
+    }
     if (options.agents_know_sentinels) {
       for (const RedisSentinel& sentinel : sentinels_) agent.sentinels.push_back(sentinel.address());
     }
@@ -248,12 +253,14 @@ bool ReplicationGroup::SentinelsName(const std::string& master) {
 }
 
 bool ReplicationGroup::SentinelsAgree(const std::string& master) {
-  return std::all_of(sentinels_.begin(), sentinels_.end(),
-                     [&](const RedisSentinel& sentinel) { return sentinel.SeesGroupAtRest(master); });
+  return std::all_of(sentinels_.begin(), sentinels_.end(), [&](const RedisSentinel& sentinel) {
+    return sentinel.SeesGroupAtRest(master, sentinels_.size() - 1);
+  });
 }
 
 std::string ReplicationGroup::WaitForSuccessor(const std::string& old_master, Micros start,
-                                               std::chrono::milliseconds deadline) {
+                                               std::chrono::milliseconds deadline,
+                                               std::chrono::milliseconds promotion_deadline) {
   std::vector<std::string> promoted;
   const auto anybody_promoted = [&] {
     promoted.clear();
@@ -263,7 +270,7 @@ std::string ReplicationGroup::WaitForSuccessor(const std::string& old_master, Mi
     }
     return !promoted.empty();
   };
-  if (!WaitUntil(anybody_promoted, kSentinelDeadline)) {
+  if (!WaitUntil(anybody_promoted, promotion_deadline)) {
     throw std::runtime_error("nobody is promoted in place of " + old_master);
   }
   std::string successor;

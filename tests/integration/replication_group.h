@@ -18,6 +18,10 @@
 
 namespace rcb::integration {
 
+/// Sentinel converts a returned master 10 to 20 s later; INFO every 10 s, and a failover that has to be tried again
+/// waits for twice failover-timeout.
+inline constexpr std::chrono::seconds kSentinelDeadline{60};
+
 /// The usual set-up on one machine: a master and two replicas, three Sentinels, one Consul server, an agent beside each
 /// Redis, and the observer watching all of it.
 class ReplicationGroup {
@@ -27,6 +31,7 @@ class ReplicationGroup {
   struct Options {
     std::vector<int> upstreams{kNobody, 0, 0};  ///< One Redis each: the index of its master. The first one is nobody's.
     bool sentinels = true;                      ///< Else there are none.
+    int sentinel_count = 3;                     ///< 1 to 3; a quorum of two, or of the only one.
     bool agents_know_sentinels = true;          ///< Else the agents have the `__sentinel__:hello` channel alone.
     /// Each Redis on a host of its own, with a Consul client agent: 127.0.0.2, 127.0.0.3 and so on. The Consul server
     /// and the Sentinels are on 127.0.0.1. Else everything is there.
@@ -104,10 +109,11 @@ class ReplicationGroup {
   bool SentinelsAgree(const std::string& master);
 
   /// The first Redis other than `old_master` that was promoted after `start` and that DNS then named alone; Sentinel
-  /// may have replaced it since. Throws std::runtime_error that tells what is missing when that does not come about,
-  /// DNS within `deadline`.
+  /// may have replaced it since. Throws std::runtime_error that tells what is missing when that does not come about, a
+  /// promotion within `promotion_deadline` and DNS within `deadline`.
   std::string WaitForSuccessor(const std::string& old_master, Micros start,
-                               std::chrono::milliseconds deadline = std::chrono::seconds(10));
+                               std::chrono::milliseconds deadline = std::chrono::seconds(10),
+                               std::chrono::milliseconds promotion_deadline = kSentinelDeadline);
 
   /// Waits until all Sentinels see the group at rest under the one Redis that DNS names; returns that. Throws as
   /// WaitForSuccessor().
@@ -139,10 +145,6 @@ class ReplicationGroup {
   std::optional<Observer> observer_;
   std::deque<BridgeAgent> agents_;
 };
-
-/// Sentinel converts a returned master 10 to 20 s later; INFO every 10 s, and a failover that has to be tried again
-/// waits for twice failover-timeout.
-inline constexpr std::chrono::seconds kSentinelDeadline{60};
 
 /// A down-after for scenarios without a failover: no machine is so busy that Sentinel would do one by itself.
 inline constexpr std::chrono::seconds kNoFailover{5};
