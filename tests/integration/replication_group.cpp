@@ -120,10 +120,11 @@ void ReplicationGroup::MakeAgents(const Options& options) {
   for (std::size_t i = 0; i < redises_.size(); ++i) {
     BridgeAgent::Options agent{.redis = redises_[i].address(),
                                .consul = (options.separate_hosts ? host_consuls_[i] : consul_).agents_url(),
-                               .settings = options.agent_settings};
+                               .settings = options.agent_settings,
+                               .environment = options.agent_environment};
     if (secured_) {
       agent.access = secured_->AgentSettings();
-      agent.environment = {{"CREDENTIALS_DIRECTORY", folder_.path().string()}};
+      agent.environment["CREDENTIALS_DIRECTORY"] = folder_.path().string();
     } else if (!options.password.empty() && !password_in_file) {
       agent.environment["REDISCLI_AUTH"] = options.password;
     }
