@@ -23,14 +23,14 @@ const std::vector<int> kChainOfFive{ReplicationGroup::kNobody, 0, 0, 1, 1};
 bool AllSay(ReplicationGroup& group, const std::vector<std::size_t>& redises, const std::string& status,
             const std::string& output) {
   return std::all_of(redises.begin(), redises.end(), [&](std::size_t redis) {
-    const HealthEntry entry = group.EntryOf(group.redises()[redis].address()).value_or(HealthEntry{});
+    const HealthEntry entry = group.EntryOf(group.redises()[redis].address());
     return entry.HasTag("replica") && entry.status == status && entry.output.find(output) != std::string::npos;
   });
 }
 
 /// The `upstream` in the Meta of one Redis.
 std::string UpstreamOf(ReplicationGroup& group, const RedisServer& redis) {
-  return group.EntryOf(redis.address()).value_or(HealthEntry{}).meta["upstream"];
+  return group.EntryOf(redis.address()).meta["upstream"];
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,11 +43,10 @@ TEST_CASE("manual: SHUTDOWN of the master, a replica promoted by hand, the old o
   REQUIRE(WaitUntil([&] { return group.observer().Look().LastRole(first.address()) == "master"; }, 20s));
   const Micros returned = MonotonicMicros();
   CHECK(HoldsFor([&] { return group.PublishedMaster() == second.address(); }, 3s));
-  const std::optional<HealthEntry> entry = group.EntryOf(first.address());
-  REQUIRE(entry);
-  CHECK(entry->status == "critical");
-  CHECK(entry->output.find("claim is held by") != std::string::npos);
-  CHECK(entry->output.find(std::to_string(second.port())) != std::string::npos);
+  const HealthEntry entry = group.EntryOf(first.address());
+  CHECK(entry.status == "critical");
+  CHECK(entry.output.find("claim is held by") != std::string::npos);
+  CHECK(entry.output.find(std::to_string(second.port())) != std::string::npos);
   first.Follow(second);
   CHECK(group.WaitForReplica(first.address(), returned) == second.address());
   CHECK(group.FinishAndCheck().LastAnswer(group.dns()) == second.address());
@@ -80,9 +78,9 @@ TEST_CASE("empty-return: a master restarted empty is published with a warning") 
   master.Kill();
   master.Start();
   const auto warned = [&] {
-    const std::optional<HealthEntry> entry = group.EntryOf(master.address());
-    return entry && entry->status == "warning" && entry->HasTag("master") &&
-           entry->output.find("unrelated data set") != std::string::npos;
+    const HealthEntry entry = group.EntryOf(master.address());
+    return entry.status == "warning" && entry.HasTag("master") &&
+           entry.output.find("unrelated data set") != std::string::npos;
   };
   CHECK(WaitUntil(warned, 20s, 50ms));
   CHECK(WaitUntil([&] { return group.PublishedMaster() == master.address(); }, 20s));
@@ -100,9 +98,9 @@ TEST_CASE("empty-return: withheld on request, until the operator releases the cl
   master.Kill();
   master.Start();
   const auto withheld = [&] {
-    const std::optional<HealthEntry> entry = group.EntryOf(master.address());
-    return entry && entry->status == "critical" && !entry->HasTag("master") &&
-           entry->output.find("unrelated data set") != std::string::npos;
+    const HealthEntry entry = group.EntryOf(master.address());
+    return entry.status == "critical" && !entry.HasTag("master") &&
+           entry.output.find("unrelated data set") != std::string::npos;
   };
   CHECK(WaitUntil(withheld, 20s, 50ms));
   CHECK(HoldsFor([&] { return group.observer().Look().LastAnswer(group.dns()) == "-"; }, 3s));

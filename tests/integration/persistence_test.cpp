@@ -23,7 +23,7 @@ void Restart(ReplicationGroup& group, RedisServer& master) {
   REQUIRE(WaitUntil([&] { return group.observer().Look().LastAnswer(group.dns()) == "-"; }, 20s));
   master.Launch();
   const auto is_loading = [&] {
-    const HealthEntry entry = group.EntryOf(master.address()).value_or(HealthEntry{});
+    const HealthEntry entry = group.EntryOf(master.address());
     return entry.status == "critical" && entry.output.find("loading its data set") != std::string::npos;
   };
   CHECK(WaitUntil(is_loading, 20s));
@@ -65,13 +65,13 @@ TEST_CASE("persistence: RDB, AOF and a switch between them; a restart that takes
   Restart(group, master);
   // An AOF does not keep the replication id (src/rdb.c rdbSaveInfoAuxFields; 7.0): so the return is reported.
   const auto is_reported = [&] {
-    const HealthEntry entry = group.EntryOf(master.address()).value_or(HealthEntry{});
+    const HealthEntry entry = group.EntryOf(master.address());
     return entry.HasTag("master") && entry.status == "warning" &&
            entry.output.find("unrelated data set") != std::string::npos;
   };
   CHECK(WaitUntil(is_reported, 20s, 50ms));
   const auto replica_is_well = [&] {
-    const HealthEntry entry = group.EntryOf(replica.address()).value_or(HealthEntry{});
+    const HealthEntry entry = group.EntryOf(replica.address());
     return entry.HasTag("replica") && entry.status == "passing";
   };
   CHECK(WaitUntil(replica_is_well, 30s, 50ms));

@@ -18,7 +18,7 @@ bool IsSaid(const ReplicationGroup& group, const RedisServer& redis, const std::
             const std::string& output) {
   return WaitUntil(
       [&] {
-        const HealthEntry entry = group.EntryOf(redis.address()).value_or(HealthEntry{});
+        const HealthEntry entry = group.EntryOf(redis.address());
         return entry.status == status && entry.output.find(output) != std::string::npos;
       },
       20s, 50ms);
@@ -31,7 +31,7 @@ TEST_CASE("priority 0, hidden, writable: a replica as its operator set it") {
       {.upstreams = {ReplicationGroup::kNobody, 0}, .sentinels = false, .agents_know_sentinels = false});
   RedisServer& replica = group.redises()[1];
   group.StartAgentsAndWait();
-  const auto entry = [&] { return group.EntryOf(replica.address()).value_or(HealthEntry{}); };
+  const auto entry = [&] { return group.EntryOf(replica.address()); };
   CHECK_FALSE(entry().HasTag("no-failover"));
   CHECK(entry().meta["upstream"] == group.redises()[0].address());
 
@@ -75,7 +75,7 @@ TEST_CASE("diskless: a replica in full synchronisation for a while, then loading
   replica.Follow(master);
   CHECK(IsSaid(group, replica, "critical", "full synchronisation from " + master.address() + " is running"));
   CHECK(IsSaid(group, replica, "critical", "loading its data set"));
-  CHECK(group.EntryOf(replica.address()).value_or(HealthEntry{}).HasTag("replica"));
+  CHECK(group.EntryOf(replica.address()).HasTag("replica"));
   CHECK(IsSaid(group, replica, "passing", "in sync"));
   CHECK(group.IsPublished(master.address()));
   CHECK(group.FinishAndCheck().LastAnswer(group.dns()) == master.address());

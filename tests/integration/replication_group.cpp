@@ -241,11 +241,11 @@ bool ReplicationGroup::IsPublished(const std::string& master) {
          });
 }
 
-std::optional<HealthEntry> ReplicationGroup::EntryOf(const std::string& address) const {
+HealthEntry ReplicationGroup::EntryOf(const std::string& address) const {
   const std::vector<HealthEntry> entries = consul_.Health("redis");
   const auto found =
       std::find_if(entries.begin(), entries.end(), [&](const HealthEntry& entry) { return entry.address == address; });
-  return found == entries.end() ? std::nullopt : std::optional(*found);
+  return found == entries.end() ? HealthEntry() : *found;
 }
 
 bool ReplicationGroup::SentinelsName(const std::string& master) {

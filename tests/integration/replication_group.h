@@ -98,8 +98,8 @@ class ReplicationGroup {
   /// True when every Redis but `master` is published as `replica` and passing, and `master` alone as `master`.
   bool IsPublished(const std::string& master);
 
-  /// What the catalog holds of one Redis ("address:port"); absent: nothing.
-  std::optional<HealthEntry> EntryOf(const std::string& address) const;
+  /// What the catalog holds of one Redis ("address:port"); empty: nothing.
+  HealthEntry EntryOf(const std::string& address) const;
 
   /// True when every Sentinel names the one Redis that DNS names.
   bool SentinelsNamePublished() { return SentinelsName(PublishedMaster()); }
