@@ -49,6 +49,7 @@ ConsulAgent::ConsulAgent(const TestFolder& folder, const Options& options)
     : host_(options.host),
       network_namespace_(options.network_namespace),
       http_port_(PortFor(options, 8500)),
+      https_port_(options.https_port),
       dns_port_(PortFor(options, 8600)),
       serf_port_(PortFor(options, 8301)),
       folder_(folder.path() / ("consul-" + host_ + "-" + std::to_string(http_port_))),
