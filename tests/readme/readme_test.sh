@@ -27,6 +27,7 @@ while read -r command; do
       expect "$command" "never listed two masters" scripts/quickstart --dir "$work/quickstart" --base-port $((base + 50))
       ;;
     scripts/test) [[ -x scripts/test ]] || fail "$command" ;; # This test is a part of it.
+    scripts/package | 'apt install '*) ;; # tests/package
     scripts/install-deps | 'cmake --preset release' | 'cmake --build --preset release')
       # shellcheck disable=SC2086  # Words are meant to split.
       expect "$command" '' $command
