@@ -31,12 +31,14 @@ consul::ServiceEntry Entry(const std::string& id, const std::string& tag, const 
   if (tag == "replica") entry.meta["upstream"] = "";
   entry.modify_index = 77;
   entry.checks = {{id + ":role", "Redis role", status, {}, {}, id}};
+  entry.enable_tag_override = true;
   entry.raw_service = "{}";
   return entry;
 }
 
 struct Bench {
   Bench() : publisher(Options(), 1) {
+    publisher.OnCatalog({});
     Wants(kReplica, 5);
     Next<Publisher::Register>();
     Next<Publisher::UpdateTtl>();
