@@ -66,9 +66,10 @@ Verdict Arbiter::JudgeClusterMaster(std::size_t instance, TimePoint now) const {
     return Withhold("says master, but " + other->address + " owns its slots at epoch " +
                     std::to_string(other->slots->epoch));
   }
-  // Neither without having seen the others' epochs, nor right after it came back, unless it is published all the time.
-  if (!catalog_ || (now - state.health_since < kCatchUp && !IsServedAsMaster(instance)))
-    return Unchanged(instance, now);
+  // Neither without having seen the others' epochs, nor right after it came back as a master, unless it is published
+  // all the time.
+  const bool came_back = state.role_since <= state.health_since && now - state.health_since < kCatchUp;
+  if (!catalog_ || (came_back && !IsServedAsMaster(instance))) return Unchanged(instance, now);
   return Say(Tag::kMaster, CheckStatus::kPassing,
              "master of " + shards_[instance]->shard.name + " at epoch " + std::to_string(nodes.epoch) +
                  ", confirmed by its cluster");

@@ -93,7 +93,7 @@ void Group::AcceptCatalog(std::optional<Entries>& part, consul::Result<Entries> 
     facts.push_back({.node = entry.node,
                      .service_id = entry.id,
                      .served_as_master = entry.IsServed() && entry.HasTag("master"),
-                     .slots = SlotClaimOf(entry),
+                     .slots = entry.HasTag("master") ? SlotClaimOf(entry) : std::nullopt,
                      .address = address.ToString()});
   }
   arbiter_.OnCatalog(std::move(facts));

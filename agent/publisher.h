@@ -166,6 +166,7 @@ class Publisher {
                          std::vector<consul::TxnOperation>& operations) const;
   static std::string SupersededBy(const Facts& facts, const consul::ServiceEntry& own, const std::string& reason);
   bool IsCluster() const;
+  std::optional<SlotClaim> MasterOfShard(const consul::ServiceEntry& entry) const;
   std::optional<Call> WithdrawFromShards(TimePoint now);
   void AppendStrip(const consul::ServiceEntry& entry, const std::string& reason,
                    std::vector<consul::TxnOperation>& operations) const;

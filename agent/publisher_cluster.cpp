@@ -24,6 +24,11 @@ bool Publisher::IsCluster() const {
   return std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& lane) { return lane.facts.shard.has_value(); });
 }
 
+/// What an entry claims that stands as a master.
+std::optional<SlotClaim> Publisher::MasterOfShard(const ServiceEntry& entry) const {
+  return StandsAsMaster(entry) ? SlotClaimOf(entry) : std::nullopt;
+}
+
 /// Publishes it and strips whom it supersedes. Everybody else of the shard is written as it was read, on the condition
 /// that it still is: of two nodes of one shard that rest on the same catalog, the second one then fails and is thought
 /// over with what the first one did. (Consul leaves the index of what is written unchanged alone: agent/consul/state
@@ -37,7 +42,7 @@ Publisher::Call Publisher::PublishShardMaster(std::size_t instance, const Servic
   for (const ServiceEntry& other : *catalog_) {
     if (transaction.operations.size() + 2 > consul::kMaxTxnOperations) break;  // The rest is withdrawn afterwards.
     if (other.id == own.id && other.node == own.node) continue;
-    const auto claim = SlotClaimOf(other);
+    const auto claim = MasterOfShard(other);
     if (claim && IsSuperseded(*claim, {SlotClaimOf(shard)})) {
       AppendStrip(other, superseded, transaction.operations);
     } else if (IsOfShard(other, shard)) {
@@ -54,7 +59,7 @@ std::optional<Publisher::Call> Publisher::WithdrawFromShards(TimePoint now) {
   std::vector<SlotClaim> served;
   std::vector<SlotClaim> own;
   for (const ServiceEntry& entry : *catalog_) {
-    const auto claim = SlotClaimOf(entry);
+    const auto claim = MasterOfShard(entry);
     if (!claim || !entry.IsServed()) continue;
     served.push_back(*claim);
     if (IsOwn(entry)) own.push_back(*claim);
@@ -63,7 +68,7 @@ std::optional<Publisher::Call> Publisher::WithdrawFromShards(TimePoint now) {
   std::string names;
   bool mine = true;
   for (const ServiceEntry& entry : *catalog_) {
-    const auto claim = SlotClaimOf(entry);
+    const auto claim = MasterOfShard(entry);
     if (!claim || !entry.IsServed() || IsOwn(entry) || !IsSuperseded(*claim, served)) continue;
     if (transaction.operations.size() + 2 > consul::kMaxTxnOperations) break;
     AppendStrip(entry, "withdrawn: others own its slots at a higher epoch", transaction.operations);

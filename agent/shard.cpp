@@ -27,7 +27,7 @@ std::optional<Shard> ShardOf(const redis::ClusterNodes& nodes) {
 std::optional<SlotClaim> SlotClaimOf(const consul::ServiceEntry& entry) {
   const auto epoch = entry.meta.find("epoch");
   const auto slots = entry.meta.find("slots");
-  if (!entry.HasTag("master") || epoch == entry.meta.end() || slots == entry.meta.end()) return std::nullopt;
+  if (epoch == entry.meta.end() || slots == entry.meta.end()) return std::nullopt;
   const auto number = NumberOf(epoch->second);
   if (!number) return std::nullopt;
   return SlotClaim{*number, redis::SlotSet::FromString(slots->second)};

@@ -35,7 +35,7 @@ struct SlotClaim {
   bool operator==(const SlotClaim&) const = default;
 };
 
-/// As the catalog shows it; nullopt: the entry has no tag `master`, or is of no cluster.
+/// By the Meta of an entry that stands as a master in the catalog; nullopt: it is of no cluster.
 std::optional<SlotClaim> SlotClaimOf(const consul::ServiceEntry& entry);
 /// The same of a shard's master.
 SlotClaim SlotClaimOf(const Shard& shard);

@@ -197,6 +197,10 @@ TEST_CASE("Arbiter: a master of Redis Cluster that comes back listens before it 
     bench.now += 1ms;
     bench.CheckMaster();
   }
+  SUBCASE("a replica that came back and was promoted then is news of its own") {
+    bench.state.role_since = bench.now;
+    bench.CheckMaster();
+  }
   SUBCASE("a restart of the agent alone changes nothing") {
     bench.CatalogHas(5, "0-5460", true, kOwnId);
     bench.CheckMaster();

@@ -32,6 +32,7 @@ consul::ServiceEntry Entry(const std::string& id, const std::string& tag, const 
   entry.enable_tag_override = true;
   entry.modify_index = 77;
   entry.checks = {{id + ":role", "Redis role", status, {}, {}, id}};
+  entry.enable_tag_override = true;
   entry.raw_service = "{}";
   return entry;
 }

@@ -32,10 +32,8 @@ TEST_CASE("Shard: slots that are too scattered for a Meta value are shortened, a
 
 TEST_CASE("Shard: an entry of the catalog claims slots as a master of a cluster only") {
   consul::ServiceEntry entry;
-  entry.tags = {"master", "shard-0"};
   entry.meta = {{"epoch", "7"}, {"slots", "0-5460"}};
   REQUIRE(SlotClaimOf(entry) == ClaimOf(7, "0-5460"));
-  SUBCASE("no tag") { entry.tags = {"shard-0"}; }
   SUBCASE("no epoch") { entry.meta.erase("epoch"); }
   SUBCASE("an epoch that is none") { entry.meta["epoch"] = "7x"; }
   SUBCASE("no slots: no cluster") { entry.meta.erase("slots"); }
