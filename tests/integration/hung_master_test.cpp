@@ -1,5 +1,6 @@
 // A master that hangs, is replaced, and wakes believing that it still is one.
-// RCB_DOWN_AFTER: that of sentinel-three in seconds (default 5).
+// RCB_DOWN_AFTER and RCB_FAILOVER_TIMEOUT: those of sentinel-three in seconds (default 5 and 6). With a long timeout an
+// election that finds no leader is not tried again within the test.
 
 #include <doctest/doctest.h>
 
@@ -88,7 +89,8 @@ TEST_CASE("without Sentinel a master that hangs is gone after hang_after, and ba
 TEST_CASE("sentinel-three: DEBUG SLEEP on the master") {
   const std::chrono::seconds down_after(NumberFromEnvironment("RCB_DOWN_AFTER", 5));
   // Long enough for a second election, where the first one finds no leader.
-  Sleep({.down_after = down_after}, down_after + 25s);
+  const std::chrono::seconds failover_timeout(NumberFromEnvironment("RCB_FAILOVER_TIMEOUT", 6));
+  Sleep({.down_after = down_after, .failover_timeout = failover_timeout}, down_after + 25s);
 }
 
 TEST_CASE("sentinel-three: DEBUG SLEEP on the master, but only two Sentinels") { Sleep({.sentinel_count = 2}, 15s); }

@@ -101,6 +101,7 @@ void ReplicationGroup::StartSentinels(const Options& options) {
     RedisSentinel::Options sentinel{.master = redises_[0].address(),
                                     .quorum = std::min(options.sentinel_count, 2),
                                     .down_after = options.down_after,
+                                    .failover_timeout = options.failover_timeout,
                                     .password = options.password};
     if (secured_) {
       sentinel.tls_port = FreePort();

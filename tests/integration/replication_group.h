@@ -43,6 +43,7 @@ class ReplicationGroup {
     /// and silence counts from the switch (src/sentinel.c sentinelResetMaster, sentinelReconnectInstance; 7.0). A
     /// down-after of 1 s is then over at times, and Sentinel fails over once more.
     std::chrono::milliseconds down_after{1500};
+    std::chrono::milliseconds failover_timeout{6000};
     std::string agent_settings{};  ///< A JSON object, as --config takes it.
     std::map<std::string, std::string> agent_environment{};
     std::string redis_settings{};  ///< Further lines of redis.conf.
