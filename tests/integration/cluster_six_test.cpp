@@ -36,6 +36,7 @@ struct Shard {
 };
 
 constexpr char kPassword[] = "secret-of-the-agent";
+constexpr char kAgentSettings[] = R"({"redis_user": "redis-consul-agent"})";
 
 /// The ACL user that the README lists for nodes of Redis Cluster, as words of ACL SETUSER.
 std::vector<std::string> ShippedUser() {
@@ -68,10 +69,13 @@ class Bridged {
     for (const RedisServer& node : cluster_.nodes()) addresses.push_back(node.address());
     observer_.emplace(folder_, std::vector{consul_.dns()}, addresses);
     for (const std::string& address : addresses) {
+      LetIn(address);
       agents_
-          .emplace_back(folder_,
-                        BridgeAgent::Options{
-                            .redis = address, .consul = consul_.url(), .arguments = {"--listen", Loopback(FreePort())}})
+          .emplace_back(folder_, BridgeAgent::Options{.redis = address,
+                                                      .consul = consul_.url(),
+                                                      .arguments = {"--listen", Loopback(FreePort())},
+                                                      .settings = kAgentSettings,
+                                                      .environment = {{"REDISCLI_AUTH", kPassword}}})
           .Start();
     }
   }
@@ -156,6 +160,20 @@ TEST_CASE("cluster-six: one master for each shard, whatever happens") {
   CHECK(std::count(all.begin(), all.end(), '\n') == 3);
   CHECK(Resolve(bridged, {}, "one") == 4);
   CHECK(ReadFile(bridged.folder().path() / "one").find("--all") != std::string::npos);
+
+  MESSAGE("redis-consul-agent doctor finds no fault in several masters");
+  const std::string settings = bridged.folder().path() / "doctor.json";
+  WriteFile(settings, kAgentSettings);
+  Process doctor({.command = {RCB_AGENT_BINARY, "doctor", "--redis", shards[0].master, "--consul",
+                              bridged.consul().url(), "--config", settings},
+                  .output = bridged.folder().path() / "doctor",
+                  .environment = {{"REDISCLI_AUTH", kPassword}}});
+  CHECK(doctor.WaitForExit(30s));
+  const std::string findings = ReadFile(bridged.folder().path() / "doctor");
+  CAPTURE(findings);
+  CHECK(findings.find("node of Redis Cluster, cluster_state ok, shard-0 with slots 0-5460") != std::string::npos);
+  CHECK(findings.find("has 3 answers") != std::string::npos);
+  CHECK(findings.find("fault") == std::string::npos);
 
   MESSAGE("a master is killed");
   Shard& first = shards[0];
