@@ -40,6 +40,11 @@ bool HealthEntry::HasTag(const std::string& tag) const {
   return std::find(tags.begin(), tags.end(), tag) != tags.end();
 }
 
+std::string HealthEntry::Meta(const std::string& key) const {
+  const auto found = meta.find(key);
+  return found == meta.end() ? "" : found->second;
+}
+
 ConsulAgent::ConsulAgent(const TestFolder& folder, const Options& options)
     : host_(options.host),
       network_namespace_(options.network_namespace),

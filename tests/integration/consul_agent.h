@@ -22,6 +22,8 @@ struct HealthEntry {
   std::map<std::string, std::string> meta;
 
   bool HasTag(const std::string& tag) const;
+  /// Empty when there is no such key.
+  std::string Meta(const std::string& key) const;
 };
 
 /// A Consul agent, as a rule a server alone (no development mode: data on disk, real elections), on ports of its own.
