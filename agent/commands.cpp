@@ -9,15 +9,16 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <unistd.h>
 
 #include "agent/await.h"
+#include "agent/bridge.h"
 #include "agent/doctor.h"
 #include "agent/event_loop.h"
 #include "agent/log.h"
-#include "agent/status_server.h"
 #include "agent/status_text.h"
 #include "agent/systemd_notify.h"
 #include "agent/watcher.h"
@@ -118,107 +119,35 @@ bool IsRunning(EventLoop& loop, const Config& config, const std::vector<std::str
   if (!config.listen) return false;
   const auto body = AskAgent(loop, *config.listen);
   const auto status = body ? DecodeStatus(*body) : tl::unexpected(body.error());
-  return status && std::any_of(status->instances.begin(), status->instances.end(), [&ids](const auto& instance) {
-           return std::find(ids.begin(), ids.end(), instance.service_id) != ids.end();
-         });
+  if (!status) return false;
+  const std::span<const GroupStatus> groups = GroupsOf(*status);
+  return std::any_of(groups.begin(), groups.end(), [&ids](const GroupStatus& group) {
+    return std::any_of(group.instances.begin(), group.instances.end(), [&ids](const InstanceStatus& instance) {
+      return std::find(ids.begin(), ids.end(), instance.service_id) != ids.end();
+    });
+  });
 }
 
-/// Reads the claim and gives it, with the client and loop that read it, to `then`.
-int WithClaim(const ConfigSources& sources,
-              const std::function<int(EventLoop&, consul::Client&, const consul::KvPair&)>& then) {
-  EventLoop loop;
-  const auto setup = Prepare(loop, sources);
-  if (!setup) return Fail(setup.error());
-  const std::string key = ClaimKey(setup->config.service);
-  const auto pair =
-      Await<consul::Result<consul::KvPair>>(loop, [&](auto handler) { setup->client->KvGet(key, std::move(handler)); });
-  if (!pair) return Fail(pair.error().message);
-  if (pair->modify_index == 0) {
-    std::fprintf(stderr, "redis-consul-agent: nobody holds the claim: there is no key %s\n", key.c_str());
-    return kNoClaim;
-  }
-  return then(loop, *setup->client, *pair);
-}
-
-/// How long a reload waits until the new settings have heard of everything, and a failover under way is over.
-constexpr std::chrono::milliseconds kReloadPatience{5000};
-
-/// The watcher, and the one that is to follow it after a reload.
-class Reloadable {
- public:
-  Reloadable(EventLoop& loop, Setup setup)
-      : loop_(loop), listen_(setup.config.listen), watcher_(MakeWatcher(std::move(setup))) {
-    telemetry_.started = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
-    watcher_->Start();
-    Listen();
-  }
-
-  void Reload(Setup setup) {
-    next_listen_ = setup.config.listen;
-    next_ = MakeWatcher(std::move(setup));  // A second reload outdates the first.
-    next_->StartSilently(*watcher_);
-    until_ = std::chrono::steady_clock::now() + kReloadPatience;
-  }
-
-  /// True when a reload is through by this tick.
-  bool OnTick() {
-    CountLag();
-    watcher_->OnTick();
-    if (server_ && server_->is_asked()) server_->Answer({watcher_->Describe(), telemetry_.tally});
-    if (!next_) return false;
-    next_->OnTick();
-    const bool ready = next_->IsFed() && !watcher_->SeesElection();
-    if (!ready && std::chrono::steady_clock::now() < until_) return false;
-    const std::vector<std::string> before = watcher_->ServiceIds();
-    watcher_ = std::move(next_);
-    watcher_->TakeOver();
-    if (next_listen_ != listen_) {
-      listen_ = next_listen_;
-      Listen();
-    }
-    const std::vector<std::string> after = watcher_->ServiceIds();
-    for (const std::string& id : before) {
-      if (std::find(after.begin(), after.end(), id) == after.end()) watcher_->Deregister(id);
-    }
-    return true;
-  }
-
-  std::string Summary() const { return watcher_->Summary(); }
-
- private:
-  std::unique_ptr<Watcher> MakeWatcher(Setup setup) {
-    SetUpLog(setup.config.log_level, setup.config.log_json);
-    return std::make_unique<Watcher>(loop_.handle(), setup.config, std::move(setup.client), telemetry_);
-  }
-
-  /// Another agent of this host may have the port: that is no reason not to do the work.
-  void Listen() {
-    server_.reset();
-    if (!listen_) return;
-    auto server = StatusServer::Start(*listen_);
-    if (server) {
-      server_ = *std::move(server);
+/// Reads the claim of each group and gives it, with the client and loop that read it, to `then`. Returns the worst exit
+/// status.
+int WithClaims(EventLoop& loop, const Setup& setup,
+               const std::function<int(EventLoop&, consul::Client&, const consul::KvPair&)>& then) {
+  int worst = 0;
+  for (const Config& group : GroupsOf(setup.config)) {
+    const std::string key = ClaimKey(group.service);
+    const auto pair = Await<consul::Result<consul::KvPair>>(
+        loop, [&](auto handler) { setup.client->KvGet(key, std::move(handler)); });
+    if (!pair) return Fail(pair.error().message);
+    int status = kNoClaim;
+    if (pair->modify_index == 0) {
+      std::fprintf(stderr, "redis-consul-agent: nobody holds the claim: there is no key %s\n", key.c_str());
     } else {
-      Log(LogLevel::kInfo, "status", server.error() + "; no status and no metrics are served (set listen)");
+      status = then(loop, *setup.client, *pair);
     }
+    worst = std::max(worst, status);
   }
-
-  void CountLag() {
-    const auto now = std::chrono::steady_clock::now();
-    if (ticked_at_) telemetry_.tally.loop_lag.Observe(std::max(now - *ticked_at_ - Watcher::kTick, {}));
-    ticked_at_ = now;
-  }
-
-  EventLoop& loop_;
-  Telemetry telemetry_;
-  std::optional<redis::Endpoint> listen_;
-  std::unique_ptr<StatusServer> server_;  ///< Absent where nothing listens.
-  std::optional<std::chrono::steady_clock::time_point> ticked_at_;
-  std::unique_ptr<Watcher> watcher_;
-  std::unique_ptr<Watcher> next_;
-  std::optional<redis::Endpoint> next_listen_;
-  std::chrono::steady_clock::time_point until_;
-};
+  return worst;
+}
 
 }  // namespace
 
@@ -226,17 +155,19 @@ int Run(const ConfigSources& sources) {
   std::signal(SIGPIPE, SIG_IGN);
   SystemdNotify systemd;
   EventLoop loop;
-  auto setup = Prepare(loop, sources);
-  if (!setup) return Fail(setup.error());
-  auto reloadable = std::make_unique<Reloadable>(loop, *std::move(setup));
+  const auto config = LoadConfig(sources);
+  if (!config) return Fail(config.error());
+  auto started = Bridge::Start(loop, *config);
+  if (!started) return Fail(started.error());
+  const std::unique_ptr<Bridge> bridge = *std::move(started);
   Log(LogLevel::kInfo, "", "redis-consul-agent " RCB_VERSION " started");
 
   loop.Every(Watcher::kTick, [&] {
-    if (reloadable->OnTick()) {
+    if (bridge->OnTick()) {
       Log(LogLevel::kInfo, "", "reloaded");
       systemd.Ready();
     }
-    systemd.Status(reloadable->Summary());
+    systemd.Status(bridge->Summary());
   });
   if (const auto interval = systemd.watchdog_interval()) loop.Every(*interval, [&] { systemd.KickWatchdog(); });
   for (const int signal : {SIGTERM, SIGINT}) {
@@ -248,17 +179,14 @@ int Run(const ConfigSources& sources) {
   }
   loop.OnSignal(SIGHUP, [&] {
     systemd.Reloading();
-    auto renewed = Prepare(loop, sources);
-    if (!renewed) {
-      Log(LogLevel::kError, "", "not reloaded, the running settings stay: " + renewed.error());
-      systemd.Ready();
-    } else {
-      reloadable->Reload(*std::move(renewed));
-    }
+    const auto renewed = LoadConfig(sources);
+    const auto reloaded = renewed ? bridge->Reload(*renewed) : tl::unexpected(renewed.error());
+    if (reloaded) return;
+    Log(LogLevel::kError, "", "not reloaded, the running settings stay: " + reloaded.error());
+    systemd.Ready();
   });
   systemd.Ready();
   loop.Run();
-  reloadable.reset();
   return 0;
 }
 
@@ -285,7 +213,11 @@ int Deregister(const ConfigSources& sources) {
   EventLoop loop;
   const auto setup = Prepare(loop, sources);
   if (!setup) return Fail(setup.error());
-  const std::vector<std::string> ids = Watcher::ServiceIds(setup->config);
+  std::vector<std::string> ids;
+  for (const Config& group : GroupsOf(setup->config)) {
+    const std::vector<std::string> those = Watcher::ServiceIds(group);
+    ids.insert(ids.end(), those.begin(), those.end());
+  }
   if (IsRunning(loop, setup->config, ids)) {
     Fail("the agent still runs and would register again: stop it first, then try again");
     return kNotDone;
@@ -317,13 +249,23 @@ int RunDoctor(const ConfigSources& sources, const std::string& dns, Output outpu
   }
   std::signal(SIGPIPE, SIG_IGN);
   EventLoop loop;
-  const std::vector<Finding> findings = Examine(loop, *config, server);
+  std::vector<Finding> findings;
+  for (const Config& group : GroupsOf(*config)) {
+    for (Finding& finding : Examine(loop, group, server)) {
+      // What groups share is told once.
+      if (std::find(findings.begin(), findings.end(), finding) == findings.end())
+        findings.push_back(std::move(finding));
+    }
+  }
   const int printed = Print(output == Output::kJson ? FindingsJson(findings) : FindingsText(findings, WantsColours()));
   return printed == 0 && HasFault(findings) ? kNotDone : printed;
 }
 
 int ShowClaim(const ConfigSources& sources) {
-  return WithClaim(sources, [](EventLoop&, consul::Client&, const consul::KvPair& pair) {
+  EventLoop loop;
+  const auto setup = Prepare(loop, sources);
+  if (!setup) return Fail(setup.error());
+  return WithClaims(loop, *setup, [](EventLoop&, consul::Client&, const consul::KvPair& pair) {
     const auto claim = DecodeClaim(pair.value);
     if (!claim) return Fail("the key " + pair.key + " holds no claim: " + claim.error().message);
     return Print(EncodeClaim(*claim));
@@ -331,9 +273,16 @@ int ShowClaim(const ConfigSources& sources) {
 }
 
 int ReleaseClaim(const ConfigSources& sources) {
-  return WithClaim(sources, [](EventLoop& loop, consul::Client& client, const consul::KvPair& pair) {
+  EventLoop loop;
+  const auto setup = Prepare(loop, sources);
+  if (!setup) return Fail(setup.error());
+  if (setup->config.groups.size() > 1) {
+    return Fail("there are " + std::to_string(setup->config.groups.size()) +
+                " groups: name the one whose claim is to be released by --service");
+  }
+  return WithClaims(loop, *setup, [](EventLoop& running, consul::Client& client, const consul::KvPair& pair) {
     const auto deleted = Await<consul::Result<void>>(
-        loop, [&](auto handler) { client.KvDelete(pair.key, pair.modify_index, std::move(handler)); });
+        running, [&](auto handler) { client.KvDelete(pair.key, pair.modify_index, std::move(handler)); });
     if (!deleted) return Fail(deleted.error().message);
     const auto claim = DecodeClaim(pair.value);
     std::printf("released %s%s\n", pair.key.c_str(),

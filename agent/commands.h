@@ -29,10 +29,11 @@ int RunDoctor(const ConfigSources& sources, const std::string& dns, Output outpu
 /// cannot work.
 int Deregister(const ConfigSources& sources);
 
-/// Prints the claim of the configured service. Returns 0, 1 when there is none, 2 on any fault.
+/// Prints the claim of each group. Returns 0, 1 when one has none, 2 on any fault.
 int ShowClaim(const ConfigSources& sources);
 
-/// Deletes the claim as it was just read, so that any master that is confirmed may take it. Returns as ShowClaim().
+/// Deletes the claim as it was just read, so that any master that is confirmed may take it. Of several groups one is to
+/// be chosen. Returns as ShowClaim().
 int ReleaseClaim(const ConfigSources& sources);
 
 }  // namespace rcb::agent

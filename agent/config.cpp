@@ -342,7 +342,19 @@ std::string FlagOf(const std::string& key) {
   return flag;
 }
 
+constexpr char kGroupsKey[] = "groups";
+/// More groups has no host; each costs Consul two or three connections.
+constexpr std::size_t kMaxGroups = 1000;
+
+/// Those that are the agent's and not a group's.
+bool IsShared(const std::string& key) {
+  static const std::set<std::string> kShared = {"consul", "ttl",       "deregister_critical_service_after",
+                                                "listen", "log_level", "log_format"};
+  return kShared.contains(key) || key.starts_with("consul_");
+}
+
 std::string NearestKey(const std::string& name) {
+  if (Distance(name, kGroupsKey) <= 2) return kGroupsKey;
   const Key* nearest = std::min_element(std::begin(kKeys), std::end(kKeys), [&name](const Key& a, const Key& b) {
     return Distance(name, a.name) < Distance(name, b.name);
   });
@@ -379,26 +391,39 @@ struct ErrorPosition : nlohmann::json_sax<Json> {
 /// Names of the keys that were set somewhere.
 using GivenKeys = std::set<std::string, std::less<>>;
 
-Status ApplyFile(Config& config, const std::string& path, GivenKeys& given) {
+Status ApplyObject(Config& config, const std::string& place, const Json& object, GivenKeys& given) {
+  for (const auto& [name, value] : object.items()) {
+    const Key* key = FindKey(name);
+    if (key == nullptr) {
+      return Error(place + ": unknown key \"" + name.substr(0, 64) + "\"; did you mean \"" + NearestKey(name) + "\"?");
+    }
+    if (auto status = key->set(config, value); !status)
+      return Error(std::string(place).append(": ").append(name).append(": ").append(status.error()));
+    given.insert(name);
+  }
+  return {};
+}
+
+/// `groups`: what the file says of each of several groups, which is read when all that is shared is known.
+Status ApplyFile(Config& config, const std::string& path, GivenKeys& given, Json& groups) {
   const auto text = ReadFile(path);
   if (!text) return Error(text.error());
-  const Json document = Json::parse(*text, nullptr, false, true);
+  Json document = Json::parse(*text, nullptr, false, true);
   if (document.is_discarded()) {
     ErrorPosition position;
     Json::sax_parse(*text, &position, Json::input_format_t::json, true, true);
     return Error(path + ": not valid JSON at " + LineOf(*text, position.at));
   }
   if (!document.is_object()) return Error(path + ": expected a JSON object");
-  for (const auto& [name, value] : document.items()) {
-    const Key* key = FindKey(name);
-    if (key == nullptr) {
-      return Error(path + ": unknown key \"" + name.substr(0, 64) + "\"; did you mean \"" + NearestKey(name) + "\"?");
+  if (const auto found = document.find(kGroupsKey); found != document.end()) {
+    groups = std::move(*found);
+    document.erase(kGroupsKey);
+    if (!groups.is_array() || groups.empty()) return Error(path + ": groups: expected a list of at least one group");
+    if (groups.size() > kMaxGroups) {
+      return Error(path + ": groups: at most " + std::to_string(kMaxGroups) + " groups are possible");
     }
-    if (auto status = key->set(config, value); !status)
-      return Error(std::string(path).append(": ").append(name).append(": ").append(status.error()));
-    given.insert(name);
   }
-  return {};
+  return ApplyObject(config, path, document, given);
 }
 
 Status ApplyEnvironment(Config& config, const std::map<std::string, std::string>& environment) {
@@ -441,7 +466,9 @@ void InheritTls(TlsSettings& sentinel, const TlsSettings& redis, const GivenKeys
 }
 
 /// Reads certificates and keys. `kind` is redis or sentinel, the start of the keys' names.
-Status OpenTls(TlsSettings& tls, const std::string& kind, const GivenKeys& given) {
+/// `clients`: those that were made already.
+Status OpenTls(TlsSettings& tls, const std::string& kind, const GivenKeys& given,
+               std::vector<std::shared_ptr<redis::TlsClient>>& clients) {
   if (!tls.enabled) {
     for (const char* rest : {"_ca_file", "_client_cert", "_client_key", "_tls_server_name", "_tls_verify"}) {
       if (!given.contains(kind + rest)) continue;
@@ -450,9 +477,84 @@ Status OpenTls(TlsSettings& tls, const std::string& kind, const GivenKeys& given
     }
     return {};
   }
+  for (const auto& made : clients) {
+    if (made->options() == tls.options) tls.client = made;
+  }
+  if (tls.client) return {};
   auto client = redis::TlsClient::Create(tls.options);
   if (!client) return Error(kind + "_tls: " + client.error().message);
   tls.client = *std::move(client);
+  clients.push_back(tls.client);
+  return {};
+}
+
+/// Derives what was not given, and checks that what was given fits together.
+Status Complete(Config& config, const GivenKeys& given, std::vector<std::shared_ptr<redis::TlsClient>>& clients) {
+  InheritTls(config.sentinel_tls, config.redis_tls, given);
+  if (auto status = OpenTls(config.redis_tls, "redis", given, clients); !status) return status;
+  if (auto status = OpenTls(config.sentinel_tls, "sentinel", given, clients); !status) return status;
+  if (config.master_service.empty()) config.master_service = config.service;
+  if (config.replica_service.empty()) config.replica_service = config.service;
+  if (config.advertise && config.advertise->port != 0 && config.redis.size() > 1) {
+    return Error("advertise: one port cannot stand for several servers: give the host alone");
+  }
+  for (const redis::Endpoint& endpoint : config.redis) {
+    if (endpoint.is_unix() && (!config.advertise || config.advertise->port == 0)) {
+      return Error("advertise: a HOST:PORT for clients is needed, since " + endpoint.ToString() + " has none");
+    }
+  }
+  return {};
+}
+
+std::string NameOfGroup(std::size_t index) { return "groups[" + std::to_string(index) + "]"; }
+
+/// Two groups under one name would fight about it, and so would two that publish one server.
+Status CheckApart(const std::vector<Config>& groups) {
+  std::map<std::string, std::size_t> services;
+  std::map<redis::Endpoint, std::size_t> servers;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    for (const std::string& name :
+         std::set<std::string>{groups[i].service, groups[i].master_service, groups[i].replica_service}) {
+      const auto [other, is_new] = services.emplace(name, i);
+      if (is_new) continue;
+      return Error(NameOfGroup(i) + ": the service \"" + name + "\" is also that of " + NameOfGroup(other->second) +
+                   ": give each group a service of its own");
+    }
+    for (const redis::Endpoint& server : groups[i].redis) {
+      const auto [other, is_new] = servers.emplace(server, i);
+      if (is_new) continue;
+      return Error(NameOfGroup(i) + ": redis: " + server.ToString() + " is also in " + NameOfGroup(other->second) +
+                   ": a server belongs to one group");
+    }
+  }
+  return {};
+}
+
+/// Each element over what is set outside of the groups.
+Status ApplyGroups(Config& config, const std::string& path, const Json& groups, const GivenKeys& given) {
+  std::vector<std::shared_ptr<redis::TlsClient>> clients;
+  std::vector<Config> all;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    const std::string place = path + ": " + NameOfGroup(i);
+    if (!groups[i].is_object()) return Error(place + ": expected an object with the settings of a group");
+    for (const auto& [name, value] : groups[i].items()) {
+      if (IsShared(name)) return Error(place + ": " + name + ": is one for all groups: set it outside of them");
+      if (name == kGroupsKey) return Error(place + ": a group has no groups");
+    }
+    Config& group = all.emplace_back(config);
+    GivenKeys given_here = given;
+    if (auto status = ApplyObject(group, place, groups[i], given_here); !status) return status;
+    if (auto status = Complete(group, given_here, clients); !status) return Error(place + ": " + status.error());
+  }
+  if (auto status = CheckApart(all); !status) return Error(path + ": " + status.error());
+  config.groups = std::move(all);
+  return {};
+}
+
+/// Of several groups the flag `service` chooses one; other flags of a group would be those of all.
+Status ChooseGroup(Config& config, const std::string& service) {
+  std::erase_if(config.groups, [&service](const Config& group) { return group.service != service; });
+  if (config.groups.empty()) return Error("--service: no group of the file has the service \"" + service + "\"");
   return {};
 }
 
@@ -489,29 +591,38 @@ tl::expected<Config, std::string> LoadConfig(const ConfigSources& sources) {
   if (const auto found = sources.environment.find("CREDENTIALS_DIRECTORY"); found != sources.environment.end()) {
     config.credentials_directory = found->second;
   }
+  Json groups;
   if (sources.file) {
-    if (auto status = ApplyFile(config, *sources.file, given); !status) return Error(status.error());
+    if (auto status = ApplyFile(config, *sources.file, given, groups); !status) return Error(status.error());
   }
   if (auto status = ApplyEnvironment(config, sources.environment); !status) return Error(status.error());
+  std::optional<std::string> chosen;
   for (const auto& [name, values] : sources.flags) {
+    if (!groups.is_null() && name == "service") {
+      chosen = values.front();
+      continue;
+    }
+    if (!groups.is_null() && (name == "redis" || name == "master_name" || name == "advertise")) {
+      return Error(FlagOf(name) + ": the settings file has several groups: set it there for the one that is meant");
+    }
     const Json value = values.size() == 1 ? Json(values.front()) : Json(values);
     if (auto status = FindKey(name)->set(config, value); !status) return Error(FlagOf(name) + ": " + status.error());
   }
   config.consul.token = config.consul_token.Current();
-  InheritTls(config.sentinel_tls, config.redis_tls, given);
-  if (auto status = OpenTls(config.redis_tls, "redis", given); !status) return Error(status.error());
-  if (auto status = OpenTls(config.sentinel_tls, "sentinel", given); !status) return Error(status.error());
-  if (config.master_service.empty()) config.master_service = config.service;
-  if (config.replica_service.empty()) config.replica_service = config.service;
-  if (config.advertise && config.advertise->port != 0 && config.redis.size() > 1) {
-    return Error("advertise: one port cannot stand for several servers: give the host alone");
+  Status status;
+  if (groups.is_null()) {
+    std::vector<std::shared_ptr<redis::TlsClient>> clients;
+    status = Complete(config, given, clients);
+  } else {
+    status = ApplyGroups(config, *sources.file, groups, given);
+    if (status && chosen) status = ChooseGroup(config, *chosen);
   }
-  for (const redis::Endpoint& endpoint : config.redis) {
-    if (endpoint.is_unix() && (!config.advertise || config.advertise->port == 0)) {
-      return Error("advertise: a HOST:PORT for clients is needed, since " + endpoint.ToString() + " has none");
-    }
-  }
+  if (!status) return Error(status.error());
   return config;
+}
+
+std::vector<Config> GroupsOf(const Config& config) {
+  return config.groups.empty() ? std::vector<Config>{config} : config.groups;
 }
 
 redis::Access Config::RedisAccess() const {
@@ -530,9 +641,12 @@ redis::Access Config::SentinelAccess() const {
           .tls = sentinel_tls.client};
 }
 
-std::string DescribeConfig(const Config& config) {
+namespace {
+
+/// What one group runs with, the shared settings included.
+Json Describe(const Config& config) {
   const auto masked = [](const Secret& secret) { return secret.empty() ? Json(nullptr) : Json("(set)"); };
-  const Json object = {
+  return {
       {"redis", Texts(config.redis)},
       {"redis_user", config.redis_user},
       {"redis_password", masked(config.redis_password)},
@@ -580,7 +694,39 @@ std::string DescribeConfig(const Config& config) {
       {"log_level", config.log_level},
       {"log_format", config.log_json ? "json" : "text"},
   };
+}
+
+/// As Describe(), with the keys that are shared, or those that are not.
+Json DescribePart(const Config& config, bool shared) {
+  Json part = Json::object();
+  const Json whole = Describe(config);
+  for (const auto& [name, value] : whole.items()) {
+    if (IsShared(name) == shared) part[name] = value;
+  }
+  return part;
+}
+
+}  // namespace
+
+std::string DescribeConfig(const Config& config) {
+  Json object;
+  if (config.groups.empty()) {
+    object = Describe(config);
+  } else {
+    object = DescribePart(config, true);
+    for (const Config& group : config.groups) object[kGroupsKey].push_back(DescribePart(group, false));
+  }
   return object.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+bool IsSameGroup(const Config& a, const Config& b) {
+  const auto settings = [](const Config& config) {
+    Json object = Describe(config);
+    for (const char* of_the_process : {"listen", "log_level", "log_format"}) object.erase(of_the_process);
+    return object;
+  };
+  return a.redis_password.IsSameSource(b.redis_password) && a.sentinel_password.IsSameSource(b.sentinel_password) &&
+         a.consul_token.IsSameSource(b.consul_token) && settings(a) == settings(b);
 }
 
 }  // namespace rcb::agent

@@ -26,6 +26,10 @@ struct TlsSettings {
 
 /// The settings the agent runs with: defaults, overlaid by the file, the environment and the flags, in this order.
 struct Config {
+  /// The settings of each group, when the file names several: complete, none with groups of its own. Empty: there is
+  /// one group, that of the other members.
+  std::vector<Config> groups;
+
   std::vector<redis::Endpoint> redis{{.host = "127.0.0.1", .port = 6379, .unix_path = {}}};
   std::string redis_user;
   Secret redis_password;
@@ -73,13 +77,21 @@ struct ConfigSources {
   std::vector<std::pair<std::string, std::vector<std::string>>> flags;
 };
 
-/// Reads, parses and validates everything, the files that hold secrets, certificates and keys included.
+/// Reads, parses and validates everything, the files that hold secrets, certificates and keys included. Where the file
+/// has groups, the flag `service` chooses the one that it names.
 /// The error is one line that names the key or file, where it was set, what is wrong and what is accepted; never a
 /// secret.
 tl::expected<Config, std::string> LoadConfig(const ConfigSources& sources);
 
+/// The settings of each group, one at least.
+std::vector<Config> GroupsOf(const Config& config);
+
 /// The effective settings as JSON, secrets masked.
 std::string DescribeConfig(const Config& config);
+
+/// True when whoever watches the group `a` may go on as it is under `b`: what differs concerns the process alone (where
+/// it listens, what it logs).
+bool IsSameGroup(const Config& a, const Config& b);
 
 /// Takes "200ms", "10s", "5m" or "24h". The error is a sentence.
 tl::expected<std::chrono::milliseconds, std::string> ParseDuration(std::string_view text);

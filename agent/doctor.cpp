@@ -358,17 +358,18 @@ class Examination {
   }
 
   void ExamineClaim(const consul::KvPair& pair) {
+    const std::string about = "Claim of " + config_.service;
     if (pair.modify_index == 0) {
-      Add(Grade::kNote, "Claim", "nobody holds it yet");
+      Add(Grade::kNote, about, "nobody holds it yet");
       return;
     }
     const auto claim = DecodeClaim(pair.value);
     if (claim) {
-      Add(Grade::kGood, "Claim",
+      Add(Grade::kGood, about,
           (claim->state == Claim::State::kHeld ? "held by " : "given up by ") + HolderName(*claim) + ", epoch " +
               std::to_string(claim->epoch));
     } else {
-      Add(Grade::kWarning, "Claim", pair.key + " holds no claim: " + claim.error().message,
+      Add(Grade::kWarning, about, pair.key + " holds no claim: " + claim.error().message,
           "See what writes to the key " + pair.key);
     }
   }

@@ -17,6 +17,8 @@ struct Finding {
   std::string about;
   std::string said;
   std::string remedy{};  ///< What to do; empty where there is nothing to do.
+
+  bool operator==(const Finding&) const = default;
 };
 
 bool HasFault(const std::vector<Finding>& findings);

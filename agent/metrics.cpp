@@ -65,7 +65,11 @@ class Families {
 
 void AddInstances(const Status& status, Families& families) {
   const auto each = [&status](const auto& add) {
-    for (const InstanceStatus& instance : status.instances) add(instance, Labels{{"redis", instance.endpoint}});
+    for (const GroupStatus& group : GroupsOf(status)) {
+      for (const InstanceStatus& instance : group.instances) {
+        add(instance, Labels{{"service", group.service}, {"redis", instance.endpoint}});
+      }
+    }
   };
   families.Begin("redis_up", MetricType::Gauge, "Whether the Redis server answers.");
   each([&](const InstanceStatus& instance, const Labels& labels) {
@@ -100,42 +104,54 @@ void AddInstances(const Status& status, Families& families) {
   });
 }
 
-void AddGroup(const Status& status, Families& families) {
+void AddGroups(const Status& status, Families& families) {
+  const std::span<const GroupStatus> groups = GroupsOf(status);
   families.Begin("ready", MetricType::Gauge, "Whether the agent knows what it needs to judge.");
-  families.Add(status.unready.empty() ? 1 : 0);
+  for (const GroupStatus& group : groups) families.Add(group.unready.empty() ? 1 : 0, {{"service", group.service}});
   families.Begin("troubles", MetricType::Gauge, "Things that are wrong now; /status tells which.");
   families.Add(static_cast<double>(status.troubles.size()));
   families.Begin("claim_epoch", MetricType::Gauge, "Epoch of the claim; absent while nobody holds it.");
-  if (status.claim) {
-    families.Add(static_cast<double>(status.claim->epoch),
-                 {{"service", status.service}, {"authority", std::string(ToString(status.claim->authority))}});
+  for (const GroupStatus& group : groups) {
+    if (!group.claim) continue;
+    families.Add(static_cast<double>(group.claim->epoch),
+                 {{"service", group.service}, {"authority", std::string(ToString(group.claim->authority))}});
   }
   families.Begin("catalog_masters", MetricType::Gauge,
                  "Instances that the catalog serves as master; absent while it cannot be read.");
-  if (status.catalog_read) {
-    const auto masters = std::count_if(status.catalog.begin(), status.catalog.end(), [](const CatalogStatus& entry) {
+  for (const GroupStatus& group : groups) {
+    if (!group.catalog_read) continue;
+    const auto masters = std::count_if(group.catalog.begin(), group.catalog.end(), [](const CatalogStatus& entry) {
       return entry.served && std::find(entry.tags.begin(), entry.tags.end(), "master") != entry.tags.end();
     });
-    families.Add(static_cast<double>(masters), {{"service", status.service}});
+    families.Add(static_cast<double>(masters), {{"service", group.service}});
   }
   families.Begin("consul_readable", MetricType::Gauge, "Whether claim and catalog could be read from Consul.");
-  families.Add(status.claim_read && status.catalog_read ? 1 : 0);
+  for (const GroupStatus& group : groups) {
+    families.Add(group.claim_read && group.catalog_read ? 1 : 0, {{"service", group.service}});
+  }
   families.Begin("sentinel_up", MetricType::Gauge, "Whether the agent is connected to the Sentinel.");
-  for (const SentinelStatus& sentinel : status.sentinels) {
-    families.Add(sentinel.connected ? 1 : 0, {{"sentinel", sentinel.endpoint}});
-  }
+  const auto each = [&groups](const auto& add) {
+    for (const GroupStatus& group : groups) {
+      for (const SentinelStatus& sentinel : group.sentinels) {
+        add(sentinel, Labels{{"service", group.service}, {"sentinel", sentinel.endpoint}});
+      }
+    }
+  };
+  each([&](const SentinelStatus& sentinel, const Labels& labels) { families.Add(sentinel.connected ? 1 : 0, labels); });
   families.Begin("sentinel_config_epoch", MetricType::Gauge, "The config-epoch that the Sentinel last told.");
-  for (const SentinelStatus& sentinel : status.sentinels) {
-    if (sentinel.heard) families.Add(static_cast<double>(sentinel.config_epoch), {{"sentinel", sentinel.endpoint}});
-  }
+  each([&](const SentinelStatus& sentinel, const Labels& labels) {
+    if (sentinel.heard) families.Add(static_cast<double>(sentinel.config_epoch), labels);
+  });
 }
 
 void AddTally(const Tally& tally, const Status& status, Families& families) {
   families.Begin("role_changes_total", MetricType::Counter, "Changes of the Redis server's role that were seen.");
-  for (const InstanceStatus& instance : status.instances) {
-    const auto count = tally.role_changes.find(instance.endpoint);
-    families.Add(count == tally.role_changes.end() ? 0 : static_cast<double>(count->second),
-                 {{"redis", instance.endpoint}});
+  for (const GroupStatus& group : GroupsOf(status)) {
+    for (const InstanceStatus& instance : group.instances) {
+      const auto count = tally.role_changes.find(instance.endpoint);
+      families.Add(count == tally.role_changes.end() ? 0 : static_cast<double>(count->second),
+                   {{"service", group.service}, {"redis", instance.endpoint}});
+    }
   }
   families.Begin("takeovers_total", MetricType::Counter,
                  "Transactions that published an instance of this host as master.");
@@ -170,11 +186,13 @@ std::string RenderMetrics(const Snapshot& snapshot) {
   Families families;
   const Status& status = snapshot.status;
   families.Begin("build_info", MetricType::Gauge, "Always 1: the version of the agent and what it publishes.");
-  families.Add(1, {{"version", status.version}, {"service", status.service}});
+  for (const GroupStatus& group : GroupsOf(status)) {
+    families.Add(1, {{"version", status.version}, {"service", group.service}});
+  }
   families.Begin("start_time_seconds", MetricType::Gauge, "When the agent was started, as Unix time.");
   families.Add(Seconds(status.started));
   AddInstances(status, families);
-  AddGroup(status, families);
+  AddGroups(status, families);
   AddTally(snapshot.tally, status, families);
   return families.Text();
 }

@@ -153,7 +153,14 @@ std::optional<Publisher::Call> Publisher::NextFor(std::size_t instance, TimePoin
   // Under which name it stands must be known before it is given one.
   if (options_.master_service != options_.replica_service && !catalog_ && !lane.registered) return std::nullopt;
   ReadCatalog(lane, now);
-  return IsServedMaster(*lane.wanted) ? NextForMaster(instance, now) : Tell(instance, *lane.wanted);
+  if (IsServedMaster(*lane.wanted)) return NextForMaster(instance, now);
+  if (lane.wanted->status == CheckStatus::kCritical || lane.tagged == false) return Tell(instance, *lane.wanted);
+  if (!lane.tagged) return std::nullopt;
+  // Anti-entropy may give our registration the tag back, from a reading that is older.
+  Publication withheld = *lane.wanted;
+  withheld.status = CheckStatus::kCritical;
+  withheld.reason += "; not published before the catalog has given up its master tag";
+  return Tell(instance, withheld);
 }
 
 std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, TimePoint now) {
@@ -233,6 +240,7 @@ void Publisher::ReadCatalog(Lane& lane, TimePoint now) {
   } else if (!lane.unseen_since) {
     lane.unseen_since = now;
   }
+  lane.tagged = own != nullptr && StandsAsMaster(*own);
   if (newer) {
     lane.shown_as_master = check != nullptr && check->status != "critical" && own->HasTag(kMasterTag);
   }
@@ -256,7 +264,7 @@ bool Publisher::Drifted(const Lane& lane, const ServiceEntry& entry) const {
   const consul::CatalogCheck* check = FindCheck(entry);
   return check == nullptr || check->status != ToString(lane.told->status) || entry.name != meant.name ||
          entry.tags != meant.tags || entry.address != meant.address || entry.port != meant.port ||
-         entry.meta != meant.meta;
+         entry.meta != meant.meta || entry.enable_tag_override != meant.enable_tag_override;
 }
 
 Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntry& own) const {
@@ -287,7 +295,7 @@ Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntr
                                  std::to_string(meant.port) + ": " + lane.wanted->reason;
   for (const ServiceEntry& other : *catalog_) {
     if (operations.size() + 2 > consul::kMaxTxnOperations) break;  // The rest is withdrawn by NextForGroup().
-    if (other.HasTag(kMasterTag) && (other.id != own.id || other.node != own.node)) {
+    if (StandsAsMaster(other) && (other.id != own.id || other.node != own.node)) {
       AppendStrip(other, superseded, operations);
     }
   }
@@ -344,7 +352,7 @@ std::optional<Publisher::Call> Publisher::Withdraw(TimePoint now) {
   std::string names;
   for (const ServiceEntry& entry : *catalog_) {
     const bool holds = entry.id == claim.service_id && entry.node == claim.node;
-    if (!entry.HasTag(kMasterTag) || !entry.IsServed() || holds || IsOwn(entry)) continue;
+    if (!StandsAsMaster(entry) || !entry.IsServed() || holds || IsOwn(entry)) continue;
     if (transaction.operations.size() + 2 > consul::kMaxTxnOperations) break;
     AppendStrip(entry, "withdrawn: " + claim.service_id + " holds the claim", transaction.operations);
     names += (names.empty() ? "" : ", ") + entry.id;
@@ -439,6 +447,7 @@ void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
       ++drift_corrected_;
     } else {
       lane.shown_as_master = true;
+      lane.tagged = true;
       lane.named = options_.master_service;
     }
   }
@@ -489,6 +498,7 @@ consul::ServiceRegistration Publisher::RegistrationFor(const Lane& lane, const P
       registration.meta["epoch"] = std::to_string(taking ? lane.take->epoch : claim_->claim->epoch);
     }
   }
+  registration.enable_tag_override = true;
   registration.check.id = CheckId(registration.id);
   registration.check.name = "Redis role";
   registration.check.notes = "Fed by redis-consul-agent; its output says why the instance has its tag.";
@@ -506,6 +516,14 @@ const ServiceEntry* Publisher::Find(const Facts& facts) const {
     return entry.id == facts.service_id && entry.node == facts.node;
   });
   return found == catalog_->end() ? nullptr : &*found;
+}
+
+/// Where the master has a service of its own, whoever is served under its name: anti-entropy brings a name back, other
+/// than a tag.
+bool Publisher::StandsAsMaster(const ServiceEntry& entry) const {
+  const bool under_its_name =
+      options_.master_service != options_.replica_service && entry.name == options_.master_service;
+  return entry.HasTag(kMasterTag) || (under_its_name && entry.IsServed());
 }
 
 bool Publisher::IsOwn(const ServiceEntry& entry) const {

@@ -27,6 +27,9 @@ namespace rcb::agent {
 ///   pushes the whole service as the local agent knows it. So what gets worse is told to the check first and to the
 ///   registration second; what gets better the other way round; and a check must not be critical locally when a
 ///   transaction makes it passing, or the next push would undo that for a moment.
+/// - Tags may be overridden: anti-entropy takes the catalog's over, so that a Consul agent that was away cannot bring a
+///   withdrawn master back. It would as well give the tag back to a replica whose own registration is not yet pushed: a
+///   check passes for what is no master only once the catalog was seen without the tag.
 /// - A new output alone is pushed after minutes. A registration behind it carries it at once.
 /// - A service that gets another name under the same ID does not wake the blocking queries on the old one: it is
 ///   removed first.
@@ -122,6 +125,7 @@ class Publisher {
     // What the local Consul agent is known to hold; absent: unknown.
     std::optional<consul::ServiceRegistration> registered;
     std::optional<UpdateTtl> told;
+    std::optional<bool> tagged;     ///< The catalog holds it with the master's tag or name; absent: unread.
     bool shown_as_master = false;   ///< The catalog's word, or what our last call made of it.
     std::uint64_t shown_since = 0;  ///< How many catalogs had been read at that call: only a later one knows better.
     std::string named;           ///< The service's name in the catalog, or what our last call made of it; empty: none.
@@ -159,6 +163,7 @@ class Publisher {
   consul::ServiceRegistration RegistrationFor(const Lane& lane, const Publication& wanted) const;
   const consul::ServiceEntry* Find(const Facts& facts) const;
   bool Drifted(const Lane& lane, const consul::ServiceEntry& entry) const;
+  bool StandsAsMaster(const consul::ServiceEntry& entry) const;
   bool IsOwn(const consul::ServiceEntry& entry) const;
   bool IsSettled(const Lane& lane, TimePoint now) const;
   bool CatalogIsBehind(TimePoint now) const;

@@ -20,6 +20,10 @@ class Secret {
   /// Costs one stat(). A file that cannot be read now, or whose first line is empty, leaves the last value.
   const std::string& Current();
   bool empty() const { return value_.empty(); }
+  /// From the same file, whatever it holds, or the same value.
+  bool IsSameSource(const Secret& other) const {
+    return path_ == other.path_ && (!path_.empty() || value_ == other.value_);
+  }
 
  private:
   std::string path_;  ///< Empty: it is a value.

@@ -92,14 +92,7 @@ void Fields(Io& io, Part& part) requires std::is_same_v<std::remove_const_t<Part
 }
 
 template <typename Io, typename Part>
-void Fields(Io& io, Part& part) requires std::is_same_v<std::remove_const_t<Part>, Status> {
-  io("at", part.at);
-  io("version", part.version);
-  io("started", part.started);
-  io("consul", part.consul);
-  io("consul_version", part.consul_version);
-  io("node", part.node);
-  io("datacenter", part.datacenter);
+void GroupFields(Io& io, Part& part) {
   io("service", part.service);
   io("master_service", part.master_service);
   io("replica_service", part.replica_service);
@@ -113,6 +106,24 @@ void Fields(Io& io, Part& part) requires std::is_same_v<std::remove_const_t<Part
   io("sentinels", part.sentinels);
   io("catalog_read", part.catalog_read);
   io("catalog", part.catalog);
+}
+
+template <typename Io, typename Part>
+void Fields(Io& io, Part& part) requires std::is_same_v<std::remove_const_t<Part>, GroupStatus> {
+  GroupFields(io, part);
+}
+
+template <typename Io, typename Part>
+void Fields(Io& io, Part& part) requires std::is_same_v<std::remove_const_t<Part>, Status> {
+  io("at", part.at);
+  io("version", part.version);
+  io("started", part.started);
+  io("consul", part.consul);
+  io("consul_version", part.consul_version);
+  io("node", part.node);
+  io("datacenter", part.datacenter);
+  GroupFields(io, part);
+  io("groups", part.groups);
   io("troubles", part.troubles);
   io("changes", part.changes);
 }
@@ -252,6 +263,11 @@ std::optional<UtcTime> ParseUtc(std::string_view text) {
   if (!date.ok() || at(11, 2) > 23 || at(14, 2) > 59 || at(17, 2) > 59) return std::nullopt;
   return std::chrono::sys_days(date) + std::chrono::hours(at(11, 2)) + std::chrono::minutes(at(14, 2)) +
          std::chrono::seconds(at(17, 2)) + std::chrono::milliseconds(at(20, 3));
+}
+
+std::span<const GroupStatus> GroupsOf(const Status& status) {
+  if (status.groups.empty()) return {static_cast<const GroupStatus*>(&status), 1};
+  return status.groups;
 }
 
 std::string EncodeStatus(const Status& status) {

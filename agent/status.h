@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -110,15 +111,8 @@ struct Change {
   bool operator==(const Change&) const = default;
 };
 
-/// All that an agent knows at one moment: an immutable value without a secret in it.
-struct Status {
-  UtcTime at{};
-  std::string version;  ///< Of the agent.
-  UtcTime started{};
-  std::string consul;  ///< URL of the local Consul agent.
-  std::string consul_version;
-  std::string node;  ///< Consul node; empty: not known yet.
-  std::string datacenter;
+/// What an agent knows of one group.
+struct GroupStatus {
   std::string service;
   std::string master_service;
   std::string replica_service;
@@ -132,11 +126,29 @@ struct Status {
   std::vector<SentinelStatus> sentinels;
   bool catalog_read = false;  ///< The catalog could be read; else what follows is empty.
   std::vector<CatalogStatus> catalog;
+
+  bool operator==(const GroupStatus&) const = default;
+};
+
+/// All that an agent knows at one moment: an immutable value without a secret in it. Its own group is the first one, or
+/// the only one, as in the days when there was but one; `unready` is that of whichever group is not.
+struct Status : GroupStatus {
+  UtcTime at{};
+  std::string version;  ///< Of the agent.
+  UtcTime started{};
+  std::string consul;  ///< URL of the local Consul agent.
+  std::string consul_version;
+  std::string node;  ///< Consul node; empty: not known yet.
+  std::string datacenter;
+  std::vector<GroupStatus> groups;  ///< All of them, the first one included; empty: there is one.
   std::vector<TroubleStatus> troubles;
   std::vector<Change> changes;  ///< Oldest first.
 
   bool operator==(const Status&) const = default;
 };
+
+/// One at least.
+std::span<const GroupStatus> GroupsOf(const Status& status);
 
 /// As JSON (the form of /status). Bytes that are not UTF-8 become U+FFFD.
 std::string EncodeStatus(const Status& status);

@@ -43,9 +43,7 @@ std::string Join(const std::vector<std::string>& parts, const std::string& separ
   return text;
 }
 
-std::string Age(const Status& status, const std::optional<UtcTime>& since) {
-  return since ? FormatAge(status.at - *since) : "-";
-}
+std::string Age(UtcTime at, const std::optional<UtcTime>& since) { return since ? FormatAge(at - *since) : "-"; }
 
 std::string Published(const InstanceStatus& instance) {
   if (instance.tag.empty()) return "nothing yet";
@@ -64,9 +62,9 @@ std::string Role(const InstanceStatus& instance) {
   return instance.role.empty() ? "unknown" : instance.role;
 }
 
-std::vector<std::string> Served(const Status& status, const std::string& tag) {
+std::vector<std::string> Served(const GroupStatus& group, const std::string& tag) {
   std::vector<std::string> addresses;
-  for (const CatalogStatus& entry : status.catalog) {
+  for (const CatalogStatus& entry : group.catalog) {
     if (entry.served && std::find(entry.tags.begin(), entry.tags.end(), tag) != entry.tags.end()) {
       addresses.push_back(entry.address);
     }
@@ -79,38 +77,38 @@ bool IsNamed(const SentinelStatus& sentinel, const InstanceStatus& instance) {
          sentinel.master == instance.endpoint || sentinel.master == instance.address;
 }
 
-std::string ServerSays(const Status& status, const InstanceStatus& instance) {
+std::string ServerSays(UtcTime at, const InstanceStatus& instance) {
   if (instance.health == "unknown") return "was not heard yet";
   if (instance.health != "answering") {
-    return instance.health_detail + " (for " + Age(status, instance.health_since) + ")";
+    return instance.health_detail + " (for " + Age(at, instance.health_since) + ")";
   }
   std::string said = "says " + (instance.role.empty() ? "nothing of a role" : instance.role);
   if (!instance.upstream.empty()) said += " of " + instance.upstream + ", link " + instance.link;
-  if (instance.role_since) said += ", for " + Age(status, instance.role_since);
+  if (instance.role_since) said += ", for " + Age(at, instance.role_since);
   if (instance.loading) said += ", and is loading its data set";
   if (instance.lag_bytes) said += ", " + Lag(instance) + " behind";
   return said;
 }
 
-std::string ClaimSays(const Status& status, const InstanceStatus& instance) {
-  if (!status.claim_read) return "could not be read from Consul yet";
-  if (!status.claim_trouble.empty()) return "cannot be understood: " + status.claim_trouble;
-  if (!status.claim) return "is held by nobody";
-  const Claim& claim = *status.claim;
+std::string ClaimSays(const GroupStatus& group, const InstanceStatus& instance) {
+  if (!group.claim_read) return "could not be read from Consul yet";
+  if (!group.claim_trouble.empty()) return "cannot be understood: " + group.claim_trouble;
+  if (!group.claim) return "is held by nobody";
+  const Claim& claim = *group.claim;
   return std::string(claim.state == Claim::State::kHeld ? "is held by " : "was given up by ") +
          (instance.holds_claim ? "this server" : HolderName(claim)) + ", epoch " + std::to_string(claim.epoch) +
          ", by authority of " + std::string(ToString(claim.authority)) +
          (claim.since.empty() ? "" : ", since " + claim.since);
 }
 
-std::string SentinelSays(const Status& status, const SentinelStatus& sentinel, const InstanceStatus& instance) {
+std::string SentinelSays(UtcTime at, const SentinelStatus& sentinel, const InstanceStatus& instance) {
   std::string said;
   if (sentinel.master.empty()) {
     said = "has said nothing yet";
   } else {
     said = "names " + sentinel.master + (IsNamed(sentinel, instance) ? " (this server)" : "") + ", epoch " +
            std::to_string(sentinel.config_epoch);
-    if (!sentinel.connected) said = "named " + said.substr(6) + ", " + Age(status, sentinel.heard) + " ago";
+    if (!sentinel.connected) said = "named " + said.substr(6) + ", " + Age(at, sentinel.heard) + " ago";
   }
   if (sentinel.master_down) said += "; holds it for down";
   if (sentinel.failing_over) said += "; is failing over";
@@ -119,9 +117,9 @@ std::string SentinelSays(const Status& status, const SentinelStatus& sentinel, c
   return said;
 }
 
-std::string CatalogSays(const Status& status) {
-  if (!status.catalog_read) return "could not be read";
-  const std::vector<std::string> masters = Served(status, "master");
+std::string CatalogSays(const GroupStatus& group) {
+  if (!group.catalog_read) return "could not be read";
+  const std::vector<std::string> masters = Served(group, "master");
   return masters.empty() ? "serves nobody as master" : "serves " + Join(masters, " and ") + " as master";
 }
 
@@ -134,23 +132,34 @@ std::string FormatAge(std::chrono::milliseconds age) {
   return seconds < 172800 ? std::to_string(seconds / 3600) + "h" : std::to_string(seconds / 86400) + "d";
 }
 
-std::vector<Witness> WitnessesOf(const Status& status, const InstanceStatus& instance) {
-  std::vector<Witness> witnesses = {{"The server itself", ServerSays(status, instance)},
-                                    {"The claim", ClaimSays(status, instance)}};
-  for (const SentinelStatus& sentinel : status.sentinels) {
-    witnesses.push_back({"Sentinel " + sentinel.endpoint, SentinelSays(status, sentinel, instance)});
+std::vector<Witness> WitnessesOf(const GroupStatus& group, const InstanceStatus& instance, UtcTime at) {
+  std::vector<Witness> witnesses = {{"The server itself", ServerSays(at, instance)},
+                                    {"The claim", ClaimSays(group, instance)}};
+  for (const SentinelStatus& sentinel : group.sentinels) {
+    witnesses.push_back({"Sentinel " + sentinel.endpoint, SentinelSays(at, sentinel, instance)});
   }
-  if (status.sentinels.empty()) witnesses.push_back({"Sentinel", "none is known"});
-  witnesses.push_back({"The catalog", CatalogSays(status)});
+  if (group.sentinels.empty()) witnesses.push_back({"Sentinel", "none is known"});
+  witnesses.push_back({"The catalog", CatalogSays(group)});
   return witnesses;
 }
 
-std::string StatusTable(const Status& status, bool colours) {
+namespace {
+
+using Facts = std::vector<std::pair<std::string, std::string>>;
+
+std::string FactLines(const Facts& facts, bool colours) {
+  std::string text;
+  for (const auto& [what, fact] : facts) text += Coloured(what, kBold, colours) + ": " + Printable(fact) + "\n";
+  return text;
+}
+
+/// The instances, a line each.
+std::string InstanceTable(const GroupStatus& group, UtcTime at, bool colours) {
   constexpr std::size_t kColumns = 6;
   using Row = std::array<std::string, kColumns>;
   std::vector<Row> rows = {{"INSTANCE", "ROLE", "PUBLISHED", "SINCE", "LAG", "WHY"}};
-  for (const InstanceStatus& instance : status.instances) {
-    rows.push_back({instance.endpoint, Role(instance), Published(instance), Age(status, instance.published_since),
+  for (const InstanceStatus& instance : group.instances) {
+    rows.push_back({instance.endpoint, Role(instance), Published(instance), Age(at, instance.published_since),
                     Lag(instance), instance.reason});
   }
   std::array<std::size_t, kColumns> widths{};
@@ -167,30 +176,45 @@ std::string StatusTable(const Status& status, bool colours) {
       const std::string padding(i + 1 < kColumns ? widths[i] - Width(cell) + 2 : 0, ' ');
       const bool is_check = i == 2 && line > 0;
       text += (line == 0  ? Coloured(cell, kBold, colours)
-               : is_check ? Coloured(cell, ColourOf(status.instances[line - 1].check), colours)
+               : is_check ? Coloured(cell, ColourOf(group.instances[line - 1].check), colours)
                           : cell) +
               padding;
     }
     text += "\n";
   }
-  std::vector<std::pair<std::string, std::string>> facts;
-  facts.emplace_back("service", status.service + (status.node.empty() ? "" : " on node " + status.node) +
-                                    (status.master_name.empty() ? "" : ", group " + status.master_name) +
-                                    (status.authority.empty() ? "" : ", authority " + status.authority));
+  return text;
+}
+
+Facts FactsOf(const GroupStatus& group, const std::string& node) {
+  Facts facts;
+  facts.emplace_back("service", group.service + (node.empty() ? "" : " on node " + node) +
+                                    (group.master_name.empty() ? "" : ", group " + group.master_name) +
+                                    (group.authority.empty() ? "" : ", authority " + group.authority));
   const std::size_t connected = static_cast<std::size_t>(std::count_if(
-      status.sentinels.begin(), status.sentinels.end(), [](const SentinelStatus& one) { return one.connected; }));
-  if (!status.sentinels.empty()) {
+      group.sentinels.begin(), group.sentinels.end(), [](const SentinelStatus& one) { return one.connected; }));
+  if (!group.sentinels.empty()) {
     facts.emplace_back("sentinels",
-                       std::to_string(connected) + " of " + std::to_string(status.sentinels.size()) + " answer");
+                       std::to_string(connected) + " of " + std::to_string(group.sentinels.size()) + " answer");
   }
-  InstanceStatus nobody;
-  facts.emplace_back("claim", ClaimSays(status, nobody));
-  const std::vector<std::string> replicas = Served(status, "replica");
+  const InstanceStatus nobody;
+  facts.emplace_back("claim", ClaimSays(group, nobody));
+  const std::vector<std::string> replicas = Served(group, "replica");
   facts.emplace_back("catalog",
-                     CatalogSays(status) + (replicas.empty() ? "" : ", " + Join(replicas, ", ") + " as replica"));
-  facts.emplace_back("agent", "version " + status.version + ", up " + FormatAge(status.at - status.started));
+                     CatalogSays(group) + (replicas.empty() ? "" : ", " + Join(replicas, ", ") + " as replica"));
+  return facts;
+}
+
+}  // namespace
+
+std::string StatusTable(const Status& status, bool colours) {
+  std::string text;
+  for (const GroupStatus& group : GroupsOf(status)) {
+    text += InstanceTable(group, status.at, colours) + FactLines(FactsOf(group, status.node), colours);
+    if (!status.groups.empty()) text += "\n";
+  }
+  Facts facts = {{"agent", "version " + status.version + ", up " + FormatAge(status.at - status.started)}};
   if (!status.unready.empty()) facts.emplace_back("not ready", status.unready);
-  for (const auto& [what, fact] : facts) text += Coloured(what, kBold, colours) + ": " + Printable(fact) + "\n";
+  text += FactLines(facts, colours);
   for (const TroubleStatus& trouble : status.troubles) {
     text += Coloured("trouble", kRed, colours) + ": " + Printable(trouble.subject + ": " + trouble.text) + "\n";
   }
@@ -200,14 +224,17 @@ std::string StatusTable(const Status& status, bool colours) {
 
 std::string Explain(const Status& status, bool colours) {
   std::string text;
-  for (const InstanceStatus& instance : status.instances) {
-    if (!text.empty()) text += "\n";
-    text += Coloured(Printable(instance.endpoint), kBold, colours) + " is published as " +
-            Coloured(Printable(Published(instance)), ColourOf(instance.check), colours);
-    text += Printable(instance.reason.empty() ? ": too little is known yet" : ": " + instance.reason) + ".\n";
-    if (instance.taking) text += "It is about to take the claim.\n";
-    for (const Witness& witness : WitnessesOf(status, instance)) {
-      text += "  " + Printable(witness.who + " " + witness.said) + ".\n";
+  for (const GroupStatus& group : GroupsOf(status)) {
+    for (const InstanceStatus& instance : group.instances) {
+      if (!text.empty()) text += "\n";
+      text += Coloured(Printable(instance.endpoint), kBold, colours) + " is published as " +
+              Coloured(Printable(Published(instance)), ColourOf(instance.check), colours);
+      if (!status.groups.empty()) text += " of " + Printable(group.service);
+      text += Printable(instance.reason.empty() ? ": too little is known yet" : ": " + instance.reason) + ".\n";
+      if (instance.taking) text += "It is about to take the claim.\n";
+      for (const Witness& witness : WitnessesOf(group, instance, status.at)) {
+        text += "  " + Printable(witness.who + " " + witness.said) + ".\n";
+      }
     }
   }
   if (!status.unready.empty()) text += Printable("The agent is not ready: " + status.unready) + ".\n";
@@ -218,16 +245,19 @@ std::string Explain(const Status& status, bool colours) {
 std::string ExplainJson(const Status& status) {
   using Json = nlohmann::ordered_json;
   Json instances = Json::array();
-  for (const InstanceStatus& instance : status.instances) {
-    Json witnesses = Json::array();
-    for (const Witness& witness : WitnessesOf(status, instance)) {
-      witnesses.push_back({{"who", witness.who}, {"said", witness.said}});
+  for (const GroupStatus& group : GroupsOf(status)) {
+    for (const InstanceStatus& instance : group.instances) {
+      Json witnesses = Json::array();
+      for (const Witness& witness : WitnessesOf(group, instance, status.at)) {
+        witnesses.push_back({{"who", witness.who}, {"said", witness.said}});
+      }
+      instances.push_back({{"endpoint", instance.endpoint},
+                           {"service", group.service},
+                           {"tag", instance.tag},
+                           {"check", instance.check},
+                           {"reason", instance.reason},
+                           {"witnesses", std::move(witnesses)}});
     }
-    instances.push_back({{"endpoint", instance.endpoint},
-                         {"tag", instance.tag},
-                         {"check", instance.check},
-                         {"reason", instance.reason},
-                         {"witnesses", std::move(witnesses)}});
   }
   return Json{{"unready", status.unready}, {"instances", std::move(instances)}}.dump(2, ' ', false,
                                                                                      Json::error_handler_t::replace);

@@ -13,9 +13,9 @@ struct Witness {
   std::string said;
 };
 
-/// Everybody whose word the decision about an instance rests on: the server itself, the claim, each Sentinel, the
-/// catalog.
-std::vector<Witness> WitnessesOf(const Status& status, const InstanceStatus& instance);
+/// Everybody whose word the decision about an instance of the group rests on: the server itself, the claim, each
+/// Sentinel, the catalog. `at`: when all that was known.
+std::vector<Witness> WitnessesOf(const GroupStatus& group, const InstanceStatus& instance, UtcTime at);
 
 /// What `status` prints: a table of the instances, the claim, what DNS answers and what is wrong. `colours`: with those
 /// of a terminal. Lines are separated, the last one has no end.

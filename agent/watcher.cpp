@@ -77,8 +77,10 @@ std::string_view TagWord(Tag tag) {
 
 }  // namespace
 
-Watcher::Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client, Telemetry& telemetry)
+Watcher::Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client,
+                 redis::SentinelLinks& links, Telemetry& telemetry)
     : loop_(loop),
+      links_(links),
       config_(config),
       host_(HostName()),
       claim_key_(ClaimKey(config.service)),
@@ -337,7 +339,7 @@ void Watcher::AddSentinel(const redis::Endpoint& endpoint, const std::string& na
     if (found != sentinels_.end() && !found->second.lost_since) found->second.lost_since = Now();
   };
   Sentinel sentinel;
-  sentinel.client = std::make_unique<redis::SentinelClient>(loop_, std::move(options), std::move(handlers));
+  sentinel.client = std::make_unique<redis::SentinelClient>(loop_, links_, std::move(options), std::move(handlers));
   sentinel.configured = configured;
   sentinel.asked = name;
   sentinel.client->Start();
@@ -540,16 +542,6 @@ void Watcher::ReportConflict(const consul::Error& error) {
   if (!conflicts_since_) conflicts_since_ = now;
   if (now - *conflicts_since_ < kLostForLong) return;
   ReportConsul("takeover", consul::Error{error.kind, "it keeps being refused: " + error.message});
-}
-
-void Watcher::Deregister(const std::string& service_id) {
-  client_->DeregisterService(service_id, [service_id](const consul::Result<void>& result) {
-    if (result) {
-      Log(LogLevel::kInfo, service_id, "deregistered: it is no longer configured");
-    } else {
-      Log(LogLevel::kWarn, service_id, "not deregistered: " + result.error().message);
-    }
-  });
 }
 
 std::string Watcher::Summary() const {

@@ -27,8 +27,9 @@ namespace rcb::agent {
 class Watcher {
  public:
   /// `client` talks to the local Consul agent. Nothing is deregistered by destruction: what stands in Consul outlives
-  /// an upgrade of the agent by its TTL. `telemetry` must outlive the watcher.
-  Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client, Telemetry& telemetry);
+  /// an upgrade of the agent by its TTL. `links` and `telemetry` must outlive the watcher.
+  Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::Client> client, redis::SentinelLinks& links,
+          Telemetry& telemetry);
   ~Watcher();
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
@@ -51,8 +52,6 @@ class Watcher {
   std::vector<std::string> ServiceIds() const { return ServiceIds(config_); }
   /// What an agent of this host would register with these settings.
   static std::vector<std::string> ServiceIds(const Config& config);
-  /// Removes a registration that an earlier configuration made.
-  void Deregister(const std::string& service_id);
   /// One line for the service manager.
   std::string Summary() const;
   /// All that is known now.
@@ -134,6 +133,7 @@ class Watcher {
   void ReportConsul(const std::string& what, const std::optional<consul::Error>& error);
 
   uv_loop_s* loop_;
+  redis::SentinelLinks& links_;
   Config config_;
   std::string host_;
   std::string claim_key_;

@@ -132,7 +132,6 @@ Status Watcher::Describe() const {
     status.sentinels.push_back(std::move(told));
   }
   for (const auto& [subject, text] : troubles_) status.troubles.push_back({subject, text});
-  status.changes = telemetry_.timeline.Changes();
   return status;
 }
 

@@ -147,27 +147,38 @@ class PollingWatch : public Watch {
 
 class Client::Impl {
  public:
-  Impl(uv_loop_s* event_loop, std::unique_ptr<HttpTransport> http) : loop(event_loop), transport(std::move(http)) {}
+  Impl(uv_loop_s* event_loop, std::shared_ptr<HttpTransport> http)
+      : loop(event_loop),
+        shared(std::move(http)),
+        transport(std::make_shared<std::shared_ptr<HttpTransport>>(shared), shared.get()) {}
 
   template <typename T, typename Parse>
   void Call(const HttpRequest& request, std::string intent, Parse parse, Handler<T> handler) {
-    transport->Send(request,
-                    [intent = std::move(intent), parse = std::move(parse), handler = std::move(handler)](
-                        Result<HttpResponse> response) { handler(Explain<T>(response.and_then(parse), intent)); });
+    transport->Send(request, [weak = std::weak_ptr<HttpTransport>(transport), intent = std::move(intent),
+                              parse = std::move(parse), handler = std::move(handler)](Result<HttpResponse> response) {
+      if (!weak.expired()) handler(Explain<T>(response.and_then(parse), intent));
+    });
   }
 
   uv_loop_s* loop;
-  std::shared_ptr<HttpTransport> transport;  ///< Shared with nobody for longer than a call; watches keep it weakly.
+  std::shared_ptr<HttpTransport> shared;  ///< By all clients on the same connections.
+  /// The same, with a count of this client alone: what is under way keeps it weakly, and so knows when the client is
+  /// gone.
+  std::shared_ptr<HttpTransport> transport;
 };
 
 Result<std::unique_ptr<Client>> Client::Create(uv_loop_s* loop, const HttpTransport::Options& options) {
   auto transport = HttpTransport::Create(loop, options);
   if (!transport) return tl::unexpected(transport.error());
-  return std::unique_ptr<Client>(new Client(std::make_shared<Impl>(loop, std::move(*transport))));
+  return std::unique_ptr<Client>(new Client(std::make_shared<Impl>(loop, *std::move(transport))));
 }
 
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Client::~Client() = default;
+
+std::unique_ptr<Client> Client::Share() const {
+  return std::unique_ptr<Client>(new Client(std::make_shared<Impl>(impl_->loop, impl_->shared)));
+}
 
 Result<void> Client::SetToken(const std::string& token) { return impl_->transport->SetToken(token); }
 

@@ -35,6 +35,10 @@ class Client {
   static Result<std::unique_ptr<Client>> Create(uv_loop_s* loop, const HttpTransport::Options& options);
   ~Client();
 
+  /// Another client on the same connections, with the same token. Calls that its destruction leaves behind are still
+  /// sent.
+  std::unique_ptr<Client> Share() const;
+
   /// Of the calls to come, see HttpTransport::SetToken(). A service keeps the token that registered it: register again.
   Result<void> SetToken(const std::string& token);
 

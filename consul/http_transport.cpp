@@ -22,8 +22,11 @@ namespace {
 constexpr std::size_t kMaxBodyBytes = std::size_t{16} << 20U;
 /// The agent is local. A SYN that is lost is sent again after 1 s, so two are seen to fail before this.
 constexpr std::chrono::milliseconds kConnectTimeout{3000};
-/// Idle connections kept: a blocking query or two, and the calls between them.
-constexpr long kMaxIdleConnections = 16;
+/// Idle connections kept, for the calls that come in bursts.
+constexpr std::size_t kMaxIdleConnections = 16;
+/// Consul closes what one client opens beyond limits.http_max_conns_per_client: 200 by default (hashicorp/consul#7289,
+/// since 1.7.1 and 1.6.4). With so many requests under way that is the likely reason of a closed connection.
+constexpr std::size_t kManyRequests = 150;
 
 struct CurlUrlDeleter {
   void operator()(CURLU* url) const { curl_url_cleanup(url); }
@@ -151,7 +154,6 @@ class HttpTransport::Impl {
     curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
     curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Impl::OnDeadlineWanted);
     curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
-    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, kMaxIdleConnections);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -181,6 +183,7 @@ class HttpTransport::Impl {
     // Starts nothing by itself: curl asks for a deadline of zero, which the loop serves in its next round.
     curl_multi_add_handle(multi_, transfer->easy.get());
     transfers_.emplace(id, std::move(transfer));
+    KeepConnections();
     return id;
   }
 
@@ -261,6 +264,12 @@ class HttpTransport::Impl {
     char* escaped = curl_easy_escape(nullptr, value.c_str(), 0);
     url += (url.find('?') == std::string::npos ? "?" : "&") + name + "=" + escaped;
     curl_free(escaped);
+  }
+
+  /// curl counts those in use as well: with a fixed number, more blocking queries than that would each open a
+  /// connection of their own every time (lib/conncache.c, 7.88).
+  void KeepConnections() {
+    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(transfers_.size() + kMaxIdleConnections));
   }
 
   static void AddHeader(Transfer& transfer, const std::string& line) {
@@ -402,6 +411,12 @@ class HttpTransport::Impl {
         // and only the TLS library's text tells of the alert ("... alert bad certificate", seen with OpenSSL 3.0).
         if (target_.base_url.starts_with("https://") && detail.find("alert") != std::string::npos) {
           return Fail(ErrorKind::kTls, "no TLS with " + consul + ": " + detail);
+        }
+        if (transfers_.size() >= kManyRequests) {
+          return Fail(ErrorKind::kUnreachable, consul + " ended the connection, beside " +
+                                                   std::to_string(transfers_.size()) +
+                                                   " others of this process: raise limits.http_max_conns_per_client of "
+                                                   "the Consul agent (200 by default), or watch fewer groups");
         }
         return Fail(ErrorKind::kUnreachable, consul + " ended the connection: " + detail);
       case CURLE_SSL_CONNECT_ERROR:

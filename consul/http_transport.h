@@ -25,6 +25,8 @@ class HttpTransport {
     bool verify = true;
     std::string name_space{};  ///< Consul Enterprise namespace, added as `ns=`; empty: none.
     std::string partition{};   ///< Consul Enterprise admin partition, added as `partition=`; empty: none.
+
+    bool operator==(const Options&) const = default;
   };
   using Handler = std::function<void(Result<HttpResponse>)>;
   using RequestId = std::uint64_t;

@@ -62,6 +62,15 @@ class ObjectReader {
     if (value.empty() && !error_) Note(Fail(ErrorKind::kMalformedReply, "the reply's " + path_ + " has no " + field));
     return value;
   }
+  bool Bool(const char* field) {
+    const Json* value = Find(field);
+    if (value == nullptr) return false;
+    if (!value->is_boolean()) {
+      Note(WrongType(path_ + "." + field, "true or false"));
+      return false;
+    }
+    return value->get<bool>();
+  }
   /// An index, which has 64 bits in Consul.
   std::uint64_t Unsigned(const char* field) {
     const Json* value = Find(field);
@@ -160,6 +169,7 @@ Result<ServiceEntry> DecodeEntry(const Json& json, const std::string& path) {
                      .address = service_reader.String("Address"),
                      .port = service_reader.Port("Port"),
                      .meta = service_reader.StringMap("Meta"),
+                     .enable_tag_override = service_reader.Bool("EnableTagOverride"),
                      .modify_index = service_reader.Unsigned("ModifyIndex"),
                      .checks = {},
                      .raw_service = {}};
@@ -251,6 +261,7 @@ std::string EncodeServiceRegistration(const ServiceRegistration& registration) {
                {"Address", registration.address},
                {"Port", registration.port},
                {"Meta", registration.meta},
+               {"EnableTagOverride", registration.enable_tag_override},
                {"Check", std::move(check)}});
 }
 

@@ -100,6 +100,11 @@ tl::unexpected<Error> HttpError(const HttpResponse& response) {
                                           ? "Consul does not know this token (" + said + ")"
                                           : "the token lacks a rule for this (" + said + ")");
     case 404: return Fail(ErrorKind::kNotFound, "Consul does not have it (" + said + ")");
+    case 429:  // So do newer ones; 1.8.7 just closes the connection.
+      return Fail(ErrorKind::kServer,
+                  "Consul takes no more connections of this host: raise limits.http_max_conns_per_client of its agent, "
+                  "or watch fewer groups (" +
+                      said + ")");
     case 500:
       if (ContainsAny(body, kUnknownWords)) {
         return Fail(ErrorKind::kNotFound, "the Consul agent does not know it (" + said + ")");

@@ -36,6 +36,9 @@ struct ServiceRegistration {
   std::string address{};  ///< Empty: clients use the node's address.
   std::uint16_t port = 0;
   std::map<std::string, std::string> meta{};
+  /// The catalog may be given other tags, and anti-entropy then takes them over instead of undoing them: a Consul agent
+  /// that comes back with an old registration does not push old tags (agent/local/state.go updateSyncState, 1.8.7).
+  bool enable_tag_override = false;
   TtlCheck check{};
 
   bool operator==(const ServiceRegistration&) const = default;
@@ -63,6 +66,7 @@ struct ServiceEntry {
   std::string address{};  ///< Empty: clients use node_address.
   std::uint16_t port = 0;
   std::map<std::string, std::string> meta{};
+  bool enable_tag_override = false;
   std::uint64_t modify_index = 0;
   std::vector<CatalogCheck> checks{};  ///< Of the node and of the service.
   /// The Service object as Consul sent it (JSON). A transaction that changes two fields of a registration must give

@@ -12,52 +12,48 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// A Sentinel answers within its 100 ms cycle; one that takes this long is hung or far out of reach.
-constexpr milliseconds kCommandTimeout{3000};
+/// Between attempts with a Sentinel that answers, but not about the group.
 constexpr milliseconds kFirstPause{100};
 constexpr milliseconds kMaxPause{2000};
 constexpr std::size_t kMaxNamesTold = 8;  ///< Of groups, in a sentence.
 
 }  // namespace
 
-class SentinelClient::Impl {
+class SentinelClient::Impl : public std::enable_shared_from_this<Impl> {
  public:
-  Impl(uv_loop_s* loop, Options options, Handlers handlers)
-      : loop_(loop),
+  Impl(uv_loop_s* loop, SentinelLinks& links, Options options, Handlers handlers)
+      : links_(&links),
         options_(std::move(options)),
         handlers_(std::move(handlers)),
         name_(options_.endpoint.ToString()),
         pause_(kFirstPause, kMaxPause),
-        retry_timer_(loop, [this] { Connect(); }),
+        retry_timer_(loop, [this] { Begin(); }),
         refresh_timer_(loop, [this] { Refresh(); }) {}
 
-  void Start() { Connect(); }
+  void Start() {
+    link_ = links_->To(options_.endpoint, options_.access);
+    user_ = link_->Join({.on_up = [this] { Begin(); },
+                         .on_down = [this](const Error& error) { Lose(error); },
+                         .on_message = [this](const std::string& channel,
+                                              const std::string& payload) { OnMessage(channel, payload); }});
+    if (link_->is_up()) retry_timer_.Start(milliseconds(0));
+  }
   const Endpoint& endpoint() const { return options_.endpoint; }
   const std::string& sentinel_id() const { return sentinel_id_; }
   bool is_connected() const { return connected_; }
 
  private:
-  // Each step asks for the next: who are you, which group, its events, and only then its view, so that nothing can
-  // change unseen between the two.
+  // The link tells its events already when it is up. So nothing can change unseen between them and the view.
 
-  void Connect() {
-    commands_ = MakeConnection();
-    events_ = MakeConnection();
-    commands_->Open();
-    events_->Open();
-    Ask({"SENTINEL", "MYID"}, [this](const Result<Reply>& reply) {
-      // Before 6.2 there is no MYID; an ACL may hide it.
-      if (!reply && reply.error().kind != ErrorKind::kReply && reply.error().kind != ErrorKind::kPermission) {
-        Lose(reply.error());
-        return;
-      }
-      sentinel_id_ = reply && !reply->text.empty() ? reply->text : name_;
-      if (options_.master_name.empty()) {
-        FindGroup();
-      } else {
-        FollowGroup(options_.master_name);
-      }
-    });
+  void Begin() {
+    if (!link_->is_up()) return;
+    retry_timer_.Stop();
+    sentinel_id_ = link_->sentinel_id();
+    if (options_.master_name.empty()) {
+      FindGroup();
+    } else {
+      FollowGroup(options_.master_name);
+    }
   }
 
   void FindGroup() {
@@ -84,13 +80,7 @@ class SentinelClient::Impl {
   void FollowGroup(const std::string& master_name) {
     master_name_ = master_name;
     election_.emplace(sentinel_id_, master_name_);
-    events_->Subscribe("*", true, [this](const Result<Reply>& reply) {
-      if (reply) {
-        Refresh();
-      } else if (reply.error().kind != ErrorKind::kClosed) {
-        Lose(reply.error());
-      }
-    });
+    Refresh();
   }
 
   /// Asks for the view. While one is being asked, any number of further reasons make one further question.
@@ -160,43 +150,32 @@ class SentinelClient::Impl {
     Refresh();
   }
 
-  // --- Connections --------------------------------------------------------------------------------------------------
-
-  std::unique_ptr<Connection> MakeConnection() {
-    return std::make_unique<Connection>(
-        loop_,
-        Connection::Options{.endpoint = options_.endpoint,
-                            .credentials = options_.access.CurrentCredentials(),
-                            .tls = options_.access.tls},
-        Connection::Handlers{.on_open = nullptr,
-                             .on_close = [this](const Error& error) { Lose(error); },
-                             .on_message = [this](const std::string& channel,
-                                                  const std::string& payload) { OnMessage(channel, payload); }});
-  }
-
-  /// `handler` does not hear that the connection ended: Lose() does.
+  /// `handler` does not hear that the connection ended, nor anything of an attempt that was given up: Lose() does.
   void Ask(const std::vector<std::string>& arguments, Connection::ReplyHandler handler) {
     const TimePoint asked_at = std::chrono::steady_clock::now();
-    commands_->Command(arguments, kCommandTimeout, [this, asked_at, handler = std::move(handler)](Result<Reply> reply) {
-      if (handlers_.on_answer) handlers_.on_answer(std::chrono::steady_clock::now() - asked_at, reply.has_value());
-      if (!reply && reply.error().kind == ErrorKind::kClosed) return;
+    link_->Ask(arguments, [guard = weak_from_this(), attempt = attempt_, asked_at,
+                           handler = std::move(handler)](Result<Reply> reply) {
+      const auto self = guard.lock();
+      if (!self || attempt != self->attempt_) return;
+      if (self->handlers_.on_answer) {
+        self->handlers_.on_answer(std::chrono::steady_clock::now() - asked_at, reply.has_value());
+      }
       handler(std::move(reply));
     });
   }
 
-  /// Gives up both connections and tries again after a pause. The owner is told a loss once, and again when its reason
-  /// changes.
+  /// Gives up. With a link that is up it is tried again after a pause, else when the link is. The owner is told a loss
+  /// once, and again when its reason changes.
   void Lose(Error error) {
     Explain(error);
-    commands_.reset();
-    events_.reset();
+    ++attempt_;
     refresh_timer_.Stop();
     refreshing_ = false;
     refresh_again_ = false;
     connected_ = false;
     const bool was_electing = election_ && election_->current();
     election_.reset();
-    retry_timer_.Start(pause_.Next());
+    if (link_->is_up()) retry_timer_.Start(pause_.Next());
     if (was_electing && handlers_.on_election) handlers_.on_election(std::nullopt);
     if (error.message == told_loss_) return;
     told_loss_ = error.message;
@@ -215,14 +194,15 @@ class SentinelClient::Impl {
     }
   }
 
-  uv_loop_s* loop_;
+  SentinelLinks* links_;
   Options options_;
   Handlers handlers_;
   std::string name_;
   std::string sentinel_id_;
   std::string master_name_;
-  std::unique_ptr<Connection> commands_;
-  std::unique_ptr<Connection> events_;
+  std::shared_ptr<SentinelLink> link_;
+  std::shared_ptr<SentinelLink::User> user_;
+  std::uint64_t attempt_ = 0;  ///< How often it was given up: answers to earlier questions come too late.
   std::optional<SentinelElection> election_;
   Reply master_reply_;  ///< Of SENTINEL MASTER, until the address that belongs to it is there.
   bool connected_ = false;
@@ -234,8 +214,8 @@ class SentinelClient::Impl {
   LoopTimer refresh_timer_;
 };
 
-SentinelClient::SentinelClient(uv_loop_s* loop, Options options, Handlers handlers)
-    : impl_(std::make_shared<Impl>(loop, std::move(options), std::move(handlers))) {}
+SentinelClient::SentinelClient(uv_loop_s* loop, SentinelLinks& links, Options options, Handlers handlers)
+    : impl_(std::make_shared<Impl>(loop, links, std::move(options), std::move(handlers))) {}
 SentinelClient::~SentinelClient() = default;
 void SentinelClient::Start() { impl_->Start(); }
 const Endpoint& SentinelClient::endpoint() const { return impl_->endpoint(); }

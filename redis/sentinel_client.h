@@ -7,14 +7,15 @@
 #include <string>
 #include <vector>
 
-#include "redis/connection.h"
 #include "redis/sentinel_election.h"
+#include "redis/sentinel_link.h"
 #include "redis/sentinel_view.h"
 
 namespace rcb::redis {
 
 /// Keeps in touch with one Sentinel about one group: subscribes to its events, and asks for its view after every
-/// (re)connection, after every event about the group and once a second (pub/sub has no replay and loses silently).
+/// (re)connection, after every event about the group and once a second (pub/sub has no replay and loses silently). All
+/// who ask one Sentinel do so on the same connections.
 class SentinelClient {
  public:
   struct Options {
@@ -35,7 +36,8 @@ class SentinelClient {
     std::function<void(std::chrono::nanoseconds, bool)> on_answer{};  ///< How long a command took; it was answered.
   };
 
-  SentinelClient(uv_loop_s* loop, Options options, Handlers handlers);
+  /// `links` is needed until Start() alone.
+  SentinelClient(uv_loop_s* loop, SentinelLinks& links, Options options, Handlers handlers);
   ~SentinelClient();
   SentinelClient(const SentinelClient&) = delete;
   SentinelClient& operator=(const SentinelClient&) = delete;

@@ -15,6 +15,8 @@ struct TlsOptions {
   std::string client_key{};   ///< PEM, not encrypted.
   std::string server_name{};  ///< Name or address that the certificate must be for; empty: the one connected to.
   bool verify = true;         ///< Else any certificate will do: encrypted, but to whom is unknown.
+
+  bool operator==(const TlsOptions&) const = default;
 };
 
 /// The TLS side of one connection, without its socket: bytes go in, bytes come out. Safe against any bytes.

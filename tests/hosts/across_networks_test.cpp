@@ -124,29 +124,16 @@ TEST_CASE("the master's host, Consul's leader on it, lost and back within the TT
   LoseHost(group, client, figures);
   group.StartHost(lost);
   group.agent(lost).Kill();
-  // Its Consul agent brings the old master back. The holder sees that though the server that it asked died silently,
-  // and left its blocking queries without an end.
-  const auto withdrawn = [&] {
-    for (const std::size_t other : group.others()) {
-      if (group.agent(other).Log().find("withdrawing the master tag") != std::string::npos) return true;
-    }
-    return false;
-  };
-  const auto stripped = [&] {
+  // Its Consul agent remembers a check that passes and the master's tag: the first it says again, the second not.
+  const auto spoken = [&] {
     const std::vector<HealthEntry> entries = group.consul(HostGroup::kClient).Health("redis");
     return std::any_of(entries.begin(), entries.end(), [&](const HealthEntry& entry) {
-      return entry.address == group.redis(lost).address() && entry.status == "critical" && !entry.HasTag("master");
+      return entry.address == group.redis(lost).address() && entry.status == "passing" && !entry.HasTag("master");
     });
   };
   const Micros returned = MonotonicMicros();
-  REQUIRE(WaitUntil([&] { return withdrawn() && stripped(); }, kDeadline));
-  figures.Add("back to withdrawn for good", MonotonicMicros() - returned);
-  Micros most = 0;
-  for (std::size_t server = 0; server <= HostGroup::kClient; ++server) {
-    most = std::max(most, group.observer().Look().TimeWrong(group.dns(server)));
-  }
-  figures.Add("two masters in DNS", most);
+  REQUIRE(WaitUntil(spoken, kDeadline));
+  figures.Add("back to the word of its Consul agent", MonotonicMicros() - returned);
   group.agent(lost).Start();
-  group.FinishAndCheck(3s);
-  figures.Print();
+  FinishAndPrint(group, client, figures);
 }

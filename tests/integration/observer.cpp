@@ -9,17 +9,12 @@ namespace {
 Process::Options CommandLine(const TestFolder& folder, const std::vector<std::string>& dns,
                              const std::vector<std::string>& redis, const Observer::Options& wanted) {
   Process::Options options;
-  options.command = {RCB_OBSERVER_BINARY,
-                     "--out",
-                     (folder.path() / "history").string(),
-                     "--service",
-                     "redis",
-                     "--every",
-                     std::to_string(wanted.every.count())};
+  options.command = {RCB_OBSERVER_BINARY, "--out",   (folder.path() / wanted.history).string(), "--service",
+                     wanted.service,      "--every", std::to_string(wanted.every.count())};
   for (const std::string& server : dns) options.command.insert(options.command.end(), {"--dns", server});
   for (const std::string& server : redis) options.command.insert(options.command.end(), {"--redis", server});
   if (!wanted.redis_password.empty()) options.environment["REDISCLI_AUTH"] = wanted.redis_password;
-  options.output = folder.path() / "observer.log";
+  options.output = folder.path() / ("observer-" + wanted.history + ".log");
   return options;
 }
 
@@ -27,7 +22,7 @@ Process::Options CommandLine(const TestFolder& folder, const std::vector<std::st
 
 Observer::Observer(const TestFolder& folder, const std::vector<std::string>& dns, const std::vector<std::string>& redis,
                    const Options& options)
-    : process_(CommandLine(folder, dns, redis, options)), history_(folder.path() / "history") {}
+    : process_(CommandLine(folder, dns, redis, options)), history_(folder.path() / options.history) {}
 
 const History& Observer::Finish() {
   process_.Signal(SIGTERM);

@@ -17,6 +17,8 @@ class Observer {
   struct Options {
     std::string redis_password{};
     std::chrono::microseconds every{1000};
+    std::string service = "redis";    ///< Whose master DNS is asked for.
+    std::string history = "history";  ///< Its file. Of a folder's observers each has another.
   };
 
   /// `dns` and `redis` are "address:port" or "label=address:port" each.

@@ -86,7 +86,8 @@ void ReplicationGroup::MakeAgents(const Options& options) {
   for (std::size_t i = 0; i < redises_.size(); ++i) {
     BridgeAgent::Options agent{.redis = redises_[i].address(),
                                .consul = options.separate_hosts ? host_consuls_[i].url() : consul_.url(),
-                               .settings = options.agent_settings};
+                               .settings = options.agent_settings,
+                               .environment = options.agent_environment};
     if (!options.password.empty()) agent.environment["REDISCLI_AUTH"] = options.password;
     if (options.agents_know_sentinels) {
       for (const RedisSentinel& sentinel : sentinels_) agent.sentinels.push_back(sentinel.address());

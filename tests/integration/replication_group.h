@@ -3,6 +3,7 @@
 #include <chrono>
 #include <deque>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,6 +38,7 @@ class ReplicationGroup {
     /// down-after of 1 s is then over at times, and Sentinel fails over once more.
     std::chrono::milliseconds down_after{1500};
     std::string agent_settings{};  ///< A JSON object, as --config takes it.
+    std::map<std::string, std::string> agent_environment{};
     std::string redis_settings{};  ///< Further lines of redis.conf.
     std::string password{};        ///< Of the Redis servers.
   };

@@ -150,7 +150,7 @@ TEST_CASE("the status server shows what the agent knows, and the commands print 
   fixture.redis.Kill();
   CHECK(WaitUntil([&] { return Contains(fixture.Ask("status").output, "refused  master, critical"); }, 20s));
   CHECK(Contains(fixture.Get("/metrics").body,
-                 "redis_consul_agent_redis_up{redis=\"" + fixture.redis.address() + "\"} 0"));
+                 "redis_consul_agent_redis_up{service=\"redis\",redis=\"" + fixture.redis.address() + "\"} 0"));
   CHECK(Contains(fixture.Get("/status").body, "refuses connections"));
 }
 
@@ -165,8 +165,8 @@ TEST_CASE("a promotion is counted, and how long it took to be published") {
       [&] {
         const std::string metrics = fixture.Get("/metrics").body;
         return Contains(metrics, "redis_consul_agent_failover_publish_seconds_count 1\n") &&
-               Contains(metrics,
-                        "redis_consul_agent_role_changes_total{redis=\"" + fixture.redis.address() + "\"} 2\n");
+               Contains(metrics, "redis_consul_agent_role_changes_total{service=\"redis\",redis=\"" +
+                                     fixture.redis.address() + "\"} 2\n");
       },
       20s));
 }

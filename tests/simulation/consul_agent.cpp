@@ -44,7 +44,7 @@ void ConsulAgent::Stop() {
   if (!running_) return;
   running_ = false;
   ++life_;
-  syncing_ = sync_again_ = false;
+  syncing_ = sync_again_ = compared_ = false;
   environment_.history.Note([&] { return "consul agent " + node_ + " stopped"; });
   for (const auto& weak : watches_) {
     if (const auto watch = weak.lock()) Fail(watch, ErrorKind::kUnreachable, environment_.Between(100us, 1ms));
@@ -154,7 +154,7 @@ void ConsulAgent::UpdateTtl(std::size_t caller, const std::string& check_id, Che
 
 /// Pushes what is not in sync, each service whole and with its check.
 void ConsulAgent::Sync() {
-  if (!running_) return;
+  if (!running_ || !compared_) return;
   if (syncing_) {
     sync_again_ = true;
     return;
@@ -208,22 +208,42 @@ void ConsulAgent::ScheduleFullSync(Duration delay) {
   });
 }
 
-/// Restores what the catalog says differently of this node, and deletes there what is unknown here.
+/// Asks the servers what they know of this node. The answer is compared when it is here, with what is known by then.
 void ConsulAgent::FullSync() {
   if (!running_) return;
   if (!SeesServers() || !servers_.has_leader()) {
     ScheduleFullSync(environment_.Between(kFullSyncRetry, 2 * kFullSyncRetry));
     return;
   }
-  for (const std::string& id : servers_.IdsOf(node_)) {
+  const std::size_t servers = environment_.network.consul();
+  environment_.queue.After(environment_.Latency(place_, servers), [this, servers, life = life_] {
+    if (life != life_) return;
+    std::map<std::string, consul::ServiceEntry> remote;
+    for (const std::string& id : servers_.IdsOf(node_)) remote.emplace(id, *servers_.Find(node_, id));
+    environment_.queue.After(environment_.Latency(servers, place_), [this, life, remote = std::move(remote)] {
+      if (life == life_) Compare(remote);
+    });
+  });
+}
+
+/// Marks what the servers know differently to be pushed, takes over their tags where that is allowed, and deletes there
+/// what is unknown here.
+void ConsulAgent::Compare(const std::map<std::string, consul::ServiceEntry>& remote) {
+  for (const auto& [id, entry] : remote) {
     if (!services_.contains(id)) servers_.Remove(node_, id);
   }
   bool differs = false;
   for (auto& [id, service] : services_) {
-    const consul::ServiceEntry* entry = servers_.Find(node_, id);
-    const consul::ServiceRegistration& local = service.registration;
+    const auto found = remote.find(id);
+    const consul::ServiceEntry* entry = found == remote.end() ? nullptr : &found->second;
+    consul::ServiceRegistration& local = service.registration;
+    if (entry != nullptr && local.enable_tag_override && local.tags != entry->tags) {
+      local.tags = entry->tags;
+      environment_.history.Count("tags taken over from the servers");
+    }
     const bool same = entry != nullptr && entry->tags == local.tags && entry->meta == local.meta &&
                       entry->address == local.address && entry->port == local.port && !entry->checks.empty() &&
+                      entry->enable_tag_override == local.enable_tag_override &&
                       entry->checks.front().id == local.check.id &&
                       entry->checks.front().status == ToString(service.status);
     if (same) {
@@ -237,6 +257,7 @@ void ConsulAgent::FullSync() {
     environment_.history.Note([&] { return "consul agent " + node_ + ": anti-entropy differs"; });
     environment_.history.Count("anti-entropy restores");
   }
+  compared_ = true;
   Sync();
   ScheduleFullSync(environment_.Between(kFullSyncInterval, 2 * kFullSyncInterval));
 }

@@ -79,6 +79,7 @@ class ConsulAgent {
   void Push(const std::vector<Service>& dirty, TimePoint sent_at, std::uint64_t life, int tries);
   void ScheduleFullSync(Duration delay);
   void FullSync();
+  void Compare(const std::map<std::string, consul::ServiceEntry>& remote);
   void CheckMembership();
 
   std::shared_ptr<Watch> StartWatch(Kind kind, std::size_t caller, Duration wait);
@@ -101,6 +102,7 @@ class ConsulAgent {
   std::map<std::string, Service> services_;
   bool syncing_ = false;
   bool sync_again_ = false;
+  bool compared_ = true;         ///< With the servers, since it started: nothing is pushed before (agent/ae/ae.go).
   std::uint64_t full_sync_ = 0;  ///< The scheduled one; others are obsolete.
   TimePoint full_sync_at_{};
   bool member_ = true;  ///< As the servers believe, by gossip.

@@ -105,7 +105,8 @@ bool ConsulServers::SetService(const std::string& node, const ServiceEntry& serv
                      .output = {},
                      .service_id = {}}};
   } else if (entry.name == service.name && entry.tags == service.tags && entry.meta == service.meta &&
-             entry.address == service.address && entry.port == service.port) {
+             entry.address == service.address && entry.port == service.port &&
+             entry.enable_tag_override == service.enable_tag_override) {
     return false;
   }
   entry.name = service.name;
@@ -113,6 +114,7 @@ bool ConsulServers::SetService(const std::string& node, const ServiceEntry& serv
   entry.meta = service.meta;
   entry.address = service.address;
   entry.port = service.port;
+  entry.enable_tag_override = service.enable_tag_override;
   entry.modify_index = index_;
   at->second.origin = origin;
   return true;
@@ -143,6 +145,7 @@ void ConsulServers::Push(const std::string& node, const consul::ServiceRegistrat
   entry.meta = registration.meta;
   entry.address = registration.address;
   entry.port = registration.port;
+  entry.enable_tag_override = registration.enable_tag_override;
   const Origin origin{true, sent_at};
   ++index_;
   bool changed = SetService(node, entry, origin);

@@ -339,8 +339,10 @@ void Invariants::OnCatalog() {
   if (masters.size() < 2) {
     if (double_since_) {
       const auto lasted = std::chrono::duration_cast<Duration>(now - *double_since_);
-      (HolderCouldWithdraw() ? repushed_ : repushed_unwatched_).push_back(lasted);
+      const auto cause = double_is_foreign_ ? &foreign_ : HolderCouldWithdraw() ? &repushed_ : &repushed_unwatched_;
+      cause->push_back(lasted);
       double_since_.reset();
+      double_is_foreign_ = false;
     }
     return;
   }
@@ -349,9 +351,10 @@ void Invariants::OnCatalog() {
       Break("1: two masters are served, and " + HostName(host) + " is not the holder");
     }
   }
+  for (const std::size_t host : masters) double_is_foreign_ |= foreign_entries_.contains(host);
   if (!double_since_) {
     double_since_ = now;
-    world_.environment.history.Count("stale master pushed back by a Consul agent");
+    if (!double_is_foreign_) world_.environment.history.Count("stale master pushed back by a Consul agent");
   }
 }
 

@@ -40,6 +40,8 @@ class Invariants {
   const std::vector<Duration>& repushed() const { return repushed_; }
   /// The same while it could not all the time.
   const std::vector<Duration>& repushed_unwatched() const { return repushed_unwatched_; }
+  /// Two masters, one of them written into the catalog by somebody who is no bridge.
+  const std::vector<Duration>& foreign() const { return foreign_; }
   std::size_t takeovers() const { return takeovers_; }
 
  private:
@@ -93,6 +95,8 @@ class Invariants {
   std::vector<Duration> promotion_to_published_;
   std::vector<Duration> repushed_;
   std::vector<Duration> repushed_unwatched_;
+  std::vector<Duration> foreign_;
+  bool double_is_foreign_ = false;  ///< Of the two masters that are served now, one was written by hand.
   std::size_t takeovers_ = 0;
 };
 

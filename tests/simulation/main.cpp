@@ -55,6 +55,7 @@ struct Totals {
   std::vector<Sample> promotion_to_published;
   std::vector<Sample> repushed;
   std::vector<Sample> repushed_unwatched;
+  std::vector<Sample> foreign;
   std::vector<Sample> converged;
 
   void Add(std::uint64_t seed, const Outcome& outcome) {
@@ -74,6 +75,7 @@ struct Totals {
     append(promotion_to_published, outcome.promotion_to_published);
     append(repushed, outcome.repushed);
     append(repushed_unwatched, outcome.repushed_unwatched);
+    append(foreign, outcome.foreign);
   }
 };
 
@@ -176,6 +178,7 @@ int RunMany(const Settings& settings) {
     PrintTimes("from a server's promotion to its publication", totals.promotion_to_published);
     PrintTimes("two masters, one pushed back by a Consul agent", totals.repushed);
     PrintTimes("the same, the holder's bridge gone or cut off", totals.repushed_unwatched);
+    PrintTimes("two masters, one written into the catalog by hand", totals.foreign);
     PrintTimes("from the end of all faults to the right master", totals.converged);
     std::printf("%llu schedules, %llu events, %.1f s, %.0f schedules/s\n", static_cast<unsigned long long>(ran),
                 static_cast<unsigned long long>(totals.events), seconds, static_cast<double>(ran) / seconds);

@@ -74,6 +74,7 @@ class Schedule {
     outcome.promotion_to_published = invariants_.promotion_to_published();
     outcome.repushed = invariants_.repushed();
     outcome.repushed_unwatched = invariants_.repushed_unwatched();
+    outcome.foreign = invariants_.foreign();
     outcome.converged = converged_;
     return outcome;
   }

@@ -20,6 +20,7 @@ struct Outcome {
   std::vector<Duration> promotion_to_published;
   std::vector<Duration> repushed;
   std::vector<Duration> repushed_unwatched;
+  std::vector<Duration> foreign;
   Duration converged{};  ///< From the end of the faults to the right master.
 };
 

@@ -241,3 +241,109 @@ TEST_CASE("Config: durations") {
     CHECK_FALSE(ParseDuration(text));
   }
 }
+
+TEST_CASE("Config: each group has its own settings over what stands outside") {
+  const File file(R"({
+    "consul": "http://10.0.0.9:8500", "sentinels": ["10.0.0.1", "10.0.0.2"], "tags": ["blue"], "hang_after": "7s",
+    "groups": [
+      {"service": "cache", "redis": ["127.0.0.1:6379", "127.0.0.1:6380"], "master_name": "cache"},
+      {"service": "queue", "redis": "127.0.0.1:6381", "master_name": "queue", "tags": [], "replica_service": "queue-replica",
+       "authority": "sentinel", "hang_after": "9s"}
+    ]})");
+  ConfigSources sources;
+  sources.file = file.path();
+  const auto config = LoadConfig(sources);
+  REQUIRE(config);
+  const std::vector<Config> groups = GroupsOf(*config);
+  REQUIRE(groups.size() == 2);
+  CHECK(groups[0].service == "cache");
+  CHECK(groups[0].replica_service == "cache");
+  CHECK(groups[0].redis.size() == 2);
+  CHECK(groups[0].sentinels.size() == 2);
+  CHECK(groups[0].tags == std::vector<std::string>{"blue"});
+  CHECK(groups[0].hang_after == 7s);
+  CHECK(groups[0].consul.url == "http://10.0.0.9:8500");
+  CHECK(groups[1].service == "queue");
+  CHECK(groups[1].replica_service == "queue-replica");
+  CHECK(groups[1].tags.empty());
+  CHECK(groups[1].hang_after == 9s);
+  CHECK(groups[1].authority == Authority::kSentinel);
+  const std::string shown = DescribeConfig(*config);
+  CHECK(Contains(shown, "\"groups\": ["));
+  CHECK(Contains(shown, "\"service\": \"queue\""));
+  CHECK_FALSE(Contains(shown, "\"service\": \"redis\""));
+  CHECK(shown.find("\"consul\"") == shown.rfind("\"consul\""));
+
+  sources.flags = {{"service", {"queue"}}};
+  const auto chosen = LoadConfig(sources);
+  REQUIRE(chosen);
+  REQUIRE(GroupsOf(*chosen).size() == 1);
+  CHECK(GroupsOf(*chosen)[0].master_name == "queue");
+  sources.flags = {{"service", {"else"}}};
+  CHECK(Contains(ErrorOf(sources), "no group of the file has the service \"else\""));
+  sources.flags = {{"redis", {"127.0.0.1:1"}}};
+  CHECK(Contains(ErrorOf(sources), "--redis: the settings file has several groups"));
+}
+
+TEST_CASE("Config: one group is a group as well") {
+  const auto config = LoadConfig({});
+  REQUIRE(config);
+  REQUIRE(GroupsOf(*config).size() == 1);
+  CHECK(GroupsOf(*config)[0].service == "redis");
+}
+
+TEST_CASE("Config: faults of groups are named with their place") {
+  const std::pair<const char*, const char*> faults[] = {
+      {R"({"groups": {}})", "groups: expected a list of at least one group"},
+      {R"({"groups": []})", "groups: expected a list of at least one group"},
+      {R"({"groups": ["cache"]})", "groups[0]: expected an object"},
+      {R"({"groups": [{"consul": "http://x"}]})", "groups[0]: consul: is one for all groups"},
+      {R"({"groups": [{"consul_token_file": "x"}]})", "groups[0]: consul_token_file: is one for all groups"},
+      {R"({"groups": [{"listen": "off"}]})", "groups[0]: listen: is one for all groups"},
+      {R"({"groups": [{"groups": []}]})", "groups[0]: a group has no groups"},
+      {R"({"groups": [{"servce": "x"}]})", "groups[0]: unknown key \"servce\"; did you mean \"service\"?"},
+      {R"({"group": [{}]})", "unknown key \"group\"; did you mean \"groups\"?"},
+      {R"({"groups": [{"service": "a", "lease": "1s"}]})", "groups[0]: lease: "},
+      {R"({"groups": [{"redis": "h:1"}, {"redis": "h:2"}]})",
+       "groups[1]: the service \"redis\" is also that of groups[0]"},
+      {R"({"groups": [{"service": "a"}, {"service": "b", "replica_service": "a", "redis": "h:2"}]})",
+       "groups[1]: the service \"a\" is also that of groups[0]"},
+      {R"({"groups": [{"service": "a", "redis": "h:1"}, {"service": "b", "redis": ["h:2", "h:1"]}]})",
+       "groups[1]: redis: h:1 is also in groups[0]"},
+      {R"({"groups": [{"service": "a", "redis": "unix:/x"}]})",
+       "groups[0]: advertise: a HOST:PORT for clients is needed"},
+      {R"({"groups": [{"redis_ca_file": "/x"}]})", "groups[0]: redis_ca_file: is of no use without"},
+  };
+  for (const auto& [text, message] : faults) {
+    CAPTURE(text);
+    const File file(text);
+    ConfigSources sources;
+    sources.file = file.path();
+    const std::string error = ErrorOf(sources);
+    CAPTURE(error);
+    CHECK(Contains(error, message));
+    CHECK(Contains(error, file.path()));
+  }
+}
+
+TEST_CASE("Config: a group is the same while its own settings are") {
+  const auto load = [](const std::string& text) {
+    const File file(text);
+    ConfigSources sources;
+    sources.file = file.path();
+    const auto config = LoadConfig(sources);
+    REQUIRE(config);
+    return *config;
+  };
+  const Config one = load(R"({"service": "cache"})");
+  CHECK(IsSameGroup(one, load(R"({"service": "cache", "log_level": "debug", "listen": "off"})")));
+  CHECK(IsSameGroup(one, GroupsOf(load(R"({"groups": [{"service": "cache"}]})"))[0]));
+  CHECK_FALSE(IsSameGroup(one, load(R"({"service": "queue"})")));
+  CHECK_FALSE(IsSameGroup(one, load(R"({"service": "cache", "ttl": "11s"})")));
+  const File password("secret\n");
+  const File other("secret\n");
+  const std::string with = R"({"service": "cache", "redis_password_file": ")";
+  const Config secured = load(with + password.path() + "\"}");
+  CHECK(IsSameGroup(secured, load(with + password.path() + "\"}")));
+  CHECK_FALSE(IsSameGroup(secured, load(with + other.path() + "\"}")));
+}

@@ -194,11 +194,13 @@ TEST_CASE("EncodeServiceRegistration") {
       .address = "192.0.2.1",
       .port = 6379,
       .meta = {{"role", "master"}},
+      .enable_tag_override = true,
       .check = {
           .id = "c", .name = "n", .notes = "o", .ttl = std::chrono::seconds{10}, .status = CheckStatus::kPassing}};
-  CHECK(EncodeServiceRegistration(registration) ==
-        R"({"Address":"192.0.2.1","Check":{"CheckID":"c","Name":"n","Notes":"o","Status":"passing","TTL":"10000ms"},)"
-        R"("ID":"redis-n1-6379","Meta":{"role":"master"},"Name":"redis","Port":6379,"Tags":["master"]})");
+  CHECK(
+      EncodeServiceRegistration(registration) ==
+      R"({"Address":"192.0.2.1","Check":{"CheckID":"c","Name":"n","Notes":"o","Status":"passing","TTL":"10000ms"},)"
+      R"("EnableTagOverride":true,"ID":"redis-n1-6379","Meta":{"role":"master"},"Name":"redis","Port":6379,"Tags":["master"]})");
   registration.check.deregister_critical_after = std::chrono::hours{24};
   CHECK(Contains(EncodeServiceRegistration(registration), R"("DeregisterCriticalServiceAfter":"86400000ms")"));
   registration.meta["role"] = "not \xff UTF-8";

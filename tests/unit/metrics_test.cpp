@@ -35,9 +35,9 @@ TEST_CASE("Metrics: what is known stands there, what is not known does not") {
 
   std::string text = RenderMetrics(snapshot);
   CHECK(HasLine(text, R"(redis_consul_agent_build_info{version="0.1.0",service="redis"} 1)"));
-  CHECK(HasLine(text, "redis_consul_agent_ready 0"));
-  CHECK(HasLine(text, R"(redis_consul_agent_redis_up{redis="127.0.0.1:6379"} 0)"));
-  CHECK(HasLine(text, R"(redis_consul_agent_role{redis="127.0.0.1:6379",role="master"} 0)"));
+  CHECK(HasLine(text, "redis_consul_agent_ready{service=\"redis\"} 0"));
+  CHECK(HasLine(text, R"(redis_consul_agent_redis_up{service="redis",redis="127.0.0.1:6379"} 0)"));
+  CHECK(HasLine(text, R"(redis_consul_agent_role{service="redis",redis="127.0.0.1:6379",role="master"} 0)"));
   CHECK(text.find("claim_epoch") == std::string::npos);
   CHECK(text.find("catalog_masters") == std::string::npos);
 
@@ -63,18 +63,38 @@ TEST_CASE("Metrics: what is known stands there, what is not known does not") {
   snapshot.tally.redis.Add(1500us, true);
   snapshot.tally.consul.Add(6s, false);
   text = RenderMetrics(snapshot);
-  CHECK(HasLine(text, "redis_consul_agent_ready 1"));
-  CHECK(HasLine(text, R"(redis_consul_agent_published_tag{redis="127.0.0.1:6379",tag="master"} 1)"));
-  CHECK(HasLine(text, R"(redis_consul_agent_published_check{redis="127.0.0.1:6379",status="warning"} 1)"));
-  CHECK(HasLine(text, R"(redis_consul_agent_published_check{redis="127.0.0.1:6379",status="passing"} 0)"));
+  CHECK(HasLine(text, "redis_consul_agent_ready{service=\"redis\"} 1"));
+  CHECK(HasLine(text, R"(redis_consul_agent_published_tag{service="redis",redis="127.0.0.1:6379",tag="master"} 1)"));
+  CHECK(HasLine(text,
+                R"(redis_consul_agent_published_check{service="redis",redis="127.0.0.1:6379",status="warning"} 1)"));
+  CHECK(HasLine(text,
+                R"(redis_consul_agent_published_check{service="redis",redis="127.0.0.1:6379",status="passing"} 0)"));
   CHECK(HasLine(text, R"(redis_consul_agent_claim_epoch{service="redis",authority="replication"} 9)"));
   CHECK(HasLine(text, R"(redis_consul_agent_catalog_masters{service="redis"} 1)"));
   CHECK(HasLine(text, "redis_consul_agent_takeovers_total 2"));
-  CHECK(HasLine(text, R"(redis_consul_agent_role_changes_total{redis="127.0.0.1:6379"} 3)"));
+  CHECK(HasLine(text, R"(redis_consul_agent_role_changes_total{service="redis",redis="127.0.0.1:6379"} 3)"));
   CHECK(HasLine(text, R"(redis_consul_agent_failover_publish_seconds_bucket{le="0.005"} 0)"));
   CHECK(HasLine(text, R"(redis_consul_agent_failover_publish_seconds_bucket{le="0.01"} 1)"));
   CHECK(HasLine(text, R"(redis_consul_agent_failover_publish_seconds_bucket{le="+Inf"} 1)"));
   CHECK(HasLine(text, R"(redis_consul_agent_request_duration_seconds_count{target="redis"} 1)"));
   CHECK(HasLine(text, R"(redis_consul_agent_request_duration_seconds_bucket{target="consul",le="5"} 0)"));
   CHECK(HasLine(text, R"(redis_consul_agent_request_errors_total{target="consul"} 1)"));
+}
+
+TEST_CASE("Metrics: of several groups each has its own, by service") {
+  Snapshot snapshot;
+  for (const char* service : {"cache", "queue"}) {
+    GroupStatus& group = snapshot.status.groups.emplace_back();
+    group.service = service;
+    group.sentinels.emplace_back().endpoint = "10.0.0.1:26379";
+    group.instances.emplace_back().endpoint = std::string(service) + ":6379";
+  }
+  snapshot.status.groups[1].catalog_read = true;
+  const std::string text = RenderMetrics(snapshot);
+  CHECK(HasLine(text, R"(redis_consul_agent_sentinel_up{service="cache",sentinel="10.0.0.1:26379"} 0)"));
+  CHECK(HasLine(text, R"(redis_consul_agent_sentinel_up{service="queue",sentinel="10.0.0.1:26379"} 0)"));
+  CHECK(HasLine(text, R"(redis_consul_agent_redis_up{service="queue",redis="queue:6379"} 0)"));
+  CHECK(HasLine(text, R"(redis_consul_agent_ready{service="cache"} 1)"));
+  CHECK(HasLine(text, R"(redis_consul_agent_catalog_masters{service="queue"} 0)"));
+  CHECK(text.find(R"(catalog_masters{service="cache"})") == std::string::npos);
 }

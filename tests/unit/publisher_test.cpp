@@ -24,6 +24,7 @@ consul::ServiceEntry Entry(const std::string& id, const std::string& tag, const 
   entry.meta = {{"bridge_version", RCB_VERSION}, {"group", "g"}, {"role", tag.empty() ? "none" : tag}};
   if (tag == "master") entry.meta["epoch"] = "5";
   if (tag == "replica") entry.meta["upstream"] = "";
+  entry.enable_tag_override = true;
   entry.modify_index = 77;
   entry.checks = {{id + ":role", "Redis role", status, {}, {}, id}};
   entry.raw_service = "{}";
@@ -31,7 +32,10 @@ consul::ServiceEntry Entry(const std::string& id, const std::string& tag, const 
 }
 
 struct Bench {
-  explicit Bench(const Publisher::Options& options = Options()) : publisher(options, 1) {}
+  explicit Bench(const Publisher::Options& options = Options()) : publisher(options, 1) { publisher.OnCatalog({}); }
+  /// Nothing of Consul was read yet.
+  struct Unread {};
+  Bench(const Publisher::Options& options, Unread) : publisher(options, 1) {}
 
   static Publisher::Options Options() {
     Publisher::Options options;
@@ -116,6 +120,7 @@ TEST_CASE("Publisher: a new replica is registered with its check, then the check
   CHECK(update.output == kReplica.reason);
   bench.ExpectNothing();
   SUBCASE("a heartbeat comes three times in a TTL") {
+    bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing")});
     bench.now += 3333ms;
     CHECK(bench.Expect<Publisher::UpdateTtl>().output == kReplica.reason);
     bench.ExpectNothing();
@@ -285,6 +290,20 @@ TEST_CASE("Publisher: a Consul agent that restarted empty is told everything") {
   bench.ExpectNothing();
 }
 
+TEST_CASE("Publisher: anti-entropy may give a returned master its tag back: it is no replica before the tag is gone") {
+  Bench bench;
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "master", "critical")});
+  bench.Wants(kReplica);
+  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
+  CHECK(bench.Expect<Publisher::Register>().registration.enable_tag_override);
+  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
+  bench.now += 400ms;
+  bench.ExpectNothing();
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "critical")});
+  bench.now += 100ms;
+  CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kPassing);
+}
+
 TEST_CASE("Publisher: an unknown check means that the service is to be registered first") {
   Bench bench;
   bench.Wants(kWithheld);
@@ -303,14 +322,21 @@ TEST_CASE("Publisher: drift") {
     bench.publisher.OnCatalog({Entry("redis-h-7001", "master", "passing")});
     bench.ExpectNothing();  // The reading may be older than the call.
     bench.now += 500ms;
+    // It is no master: not served while it has the tag.
+    CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
     bench.Expect<Publisher::Register>();
-    bench.Expect<Publisher::UpdateTtl>();
+    CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kCritical);
     CHECK(bench.publisher.drift_corrected() == 1);
     bench.now += 500ms;
     bench.ExpectNothing();  // Its registration settled and the catalog still differs: somebody else may be at it.
     bench.now += 1s;
+    bench.Expect<Publisher::UpdateTtl>();
     bench.Expect<Publisher::Register>();
+    bench.Expect<Publisher::UpdateTtl>();
     CHECK(bench.publisher.drift_corrected() == 2);
+    bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "critical")});
+    bench.now += 500ms;
+    CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kPassing);
   }
   SUBCASE("of a master that somebody superseded is no reason to register it again") {
     bench.BecomeMaster();
@@ -465,7 +491,7 @@ TEST_CASE(
 TEST_CASE("Publisher: master and replicas under names of their own") {
   Publisher::Options options = Bench::Options();
   options.replica_service = "redis-replica";
-  Bench bench(options);
+  Bench bench(options, Bench::Unread{});
   const auto entry = [](const std::string& name, const std::string& tag, const std::string& status) {
     consul::ServiceEntry named = Entry("redis-h-7001", tag, status);
     named.name = name;
@@ -503,6 +529,13 @@ TEST_CASE("Publisher: master and replicas under names of their own") {
     CHECK(registered.registration.check.status == CheckStatus::kCritical);
     CHECK(bench.Expect<Publisher::UpdateTtl>().output == kWithheld.reason);
     bench.ExpectNothing();
+  }
+  SUBCASE("a stranger under the master's name is withdrawn though anti-entropy left it no tag") {
+    consul::ServiceEntry stranger = Entry("redis-h-7002", "", "passing");
+    bench.publisher.OnCatalog({entry("redis", "master", "passing"), stranger});
+    const auto transaction = bench.Expect<Publisher::Transaction>();
+    REQUIRE(transaction.operations.size() == 3);
+    CHECK(std::get<consul::TxnServiceSet>(transaction.operations[1]).entry.id == "redis-h-7002");
   }
   SUBCASE("its server is down: it keeps its place") {
     bench.Wants({Tag::kMaster, CheckStatus::kCritical, "connection refused"});

@@ -20,9 +20,9 @@ std::string Monitor(const std::string& name, std::uint16_t port, int quorum) {
 }
 
 struct Watcher {
-  Watcher(TestLoop& loop, std::uint16_t port, const std::string& master_name)
+  Watcher(TestLoop& loop, SentinelLinks& links, std::uint16_t port, const std::string& master_name)
       : client(
-            loop.get(),
+            loop.get(), links,
             {.endpoint = {"127.0.0.1", port, ""}, .access = {}, .master_name = master_name, .refresh_interval = 100ms},
             {.on_view =
                  [this](const SentinelView& view) {
@@ -51,10 +51,11 @@ TEST_CASE("SentinelClient: finds the only group and tells the view, with what it
   RealServer master;
   RealServer sentinel(Monitor("mymaster", master.port(), 1), true);
   TestLoop loop;
+  SentinelLinks links(loop.get());
   std::string name;
   SUBCASE("named") { name = "mymaster"; }
   SUBCASE("found") {}
-  Watcher watcher(loop, sentinel.port(), name);
+  Watcher watcher(loop, links, sentinel.port(), name);
   REQUIRE(loop.RunUntil([&] { return watcher.views.size() >= 3 && !watcher.views.back().master_run_id.empty(); }));
   const SentinelView& view = watcher.views.back();
   CHECK(watcher.client.is_connected());
@@ -81,10 +82,11 @@ TEST_CASE("SentinelClient: finds the only group and tells the view, with what it
 TEST_CASE("SentinelClient: says what is wrong with whom it was given, and goes on trying") {
   RealServer master;
   TestLoop loop;
+  SentinelLinks links(loop.get());
   SUBCASE("several groups") {
     RealServer sentinel(Monitor("one", master.port(), 1) + Monitor("two", master.port() == 21000 ? 21001 : 21000, 1),
                         true);
-    Watcher watcher(loop, sentinel.port(), "");
+    Watcher watcher(loop, links, sentinel.port(), "");
     REQUIRE(loop.RunUntil([&] { return !watcher.losses.empty(); }));
     CHECK(watcher.losses[0].kind == ErrorKind::kReply);
     CHECK(watcher.losses[0].message.find("one") != std::string::npos);
@@ -93,7 +95,7 @@ TEST_CASE("SentinelClient: says what is wrong with whom it was given, and goes o
   }
   SUBCASE("an unknown group, which is then monitored") {
     RealServer sentinel("", true);
-    Watcher watcher(loop, sentinel.port(), "mymaster");
+    Watcher watcher(loop, links, sentinel.port(), "mymaster");
     REQUIRE(loop.RunUntil([&] { return !watcher.losses.empty(); }));
     CHECK(watcher.losses[0].message.find("no group named \"mymaster\"") != std::string::npos);
     sentinel.Ask("SENTINEL MONITOR mymaster 127.0.0.1 " + std::to_string(master.port()) + " 1");
@@ -101,10 +103,47 @@ TEST_CASE("SentinelClient: says what is wrong with whom it was given, and goes o
     CHECK(watcher.losses.size() == 1);
   }
   SUBCASE("no Sentinel") {
-    Watcher watcher(loop, master.port(), "mymaster");
+    Watcher watcher(loop, links, master.port(), "mymaster");
     REQUIRE(loop.RunUntil([&] { return !watcher.losses.empty(); }));
     CHECK(watcher.losses[0].message.find("is a Redis server, not a Sentinel") != std::string::npos);
   }
+}
+
+TEST_CASE("SentinelClient: all groups of a Sentinel are asked about on the same connections") {
+  RealServer master;
+  RealServer other;
+  RealServer sentinel(Monitor("one", master.port(), 1) + Monitor("two", other.port(), 1), true);
+  TestLoop loop;
+  SentinelLinks links(loop.get());
+  auto one = std::make_unique<Watcher>(loop, links, sentinel.port(), "one");
+  REQUIRE(loop.RunUntil([&] { return !one->views.empty(); }));
+  Watcher two(loop, links, sentinel.port(), "two");
+  Watcher three(loop, links, sentinel.port(), "three");
+  REQUIRE(loop.RunUntil([&] { return !two.views.empty() && !three.losses.empty(); }));
+  CHECK(one->views.back().master.port == master.port());
+  CHECK(two.views.back().master.port == other.port());
+  CHECK(three.losses[0].message.find("no group named \"three\"") != std::string::npos);
+  const auto connections = [&] {
+    const std::string clients = sentinel.Ask("CLIENT LIST");
+    std::size_t count = 0;
+    for (std::size_t at = 0; (at = clients.find("name=redis-consul-agent", at)) != std::string::npos; ++at) ++count;
+    return count;
+  };
+  CHECK(connections() == 2);
+
+  // What one does not know is no fault of the others', and whoever leaves takes nothing along.
+  one.reset();
+  const std::size_t before = two.views.size();
+  REQUIRE(loop.RunUntil([&] { return two.views.size() > before + 3; }));
+  CHECK(two.losses.empty());
+  CHECK(connections() == 2);
+  sentinel.Ask("SENTINEL MONITOR three 127.0.0.1 " + std::to_string(master.port()) + " 1");
+  REQUIRE(loop.RunUntil([&] { return !three.views.empty(); }));
+  CHECK(two.losses.empty());
+
+  sentinel.Kill();
+  REQUIRE(loop.RunUntil([&] { return !two.losses.empty() && three.losses.size() > 1; }));
+  CHECK_FALSE(two.client.is_connected());
 }
 
 /// One master, two replicas and three Sentinels that know each other.
@@ -133,9 +172,10 @@ struct Group {
 TEST_CASE("SentinelClient: a failover is told as an election, then as the view") {
   Group group;
   TestLoop loop;
+  SentinelLinks links(loop.get());
   std::vector<std::unique_ptr<Watcher>> watchers;
   for (const auto& sentinel : group.sentinels) {
-    watchers.push_back(std::make_unique<Watcher>(loop, sentinel->port(), "mymaster"));
+    watchers.push_back(std::make_unique<Watcher>(loop, links, sentinel->port(), "mymaster"));
   }
   const auto all = [&](const auto& condition) { return std::all_of(watchers.begin(), watchers.end(), condition); };
   REQUIRE(loop.RunUntil([&] { return all([](const auto& w) { return !w->views.empty() && w->peers.size() == 2; }); }));

@@ -100,6 +100,23 @@ TEST_CASE("Status: what is encoded is decoded") {
   CHECK(*empty == Status{});
 }
 
+TEST_CASE("Status: several groups, of which a reader that knows of one finds the first") {
+  Status status = Example();
+  status.groups = {Example(), Example()};
+  status.groups[1].service = "queue";
+  status.groups[1].instances[0].endpoint = "127.0.0.1:6380";
+  const auto decoded = DecodeStatus(EncodeStatus(status));
+  REQUIRE(decoded);
+  CHECK(*decoded == status);
+  CHECK(GroupsOf(*decoded).size() == 2);
+  CHECK(GroupsOf(Example()).size() == 1);
+  const std::string table = StatusTable(status, false);
+  CHECK(Contains(table, "service: redis on node host-b"));
+  CHECK(Contains(table, "service: queue on node host-b"));
+  CHECK(table.find("agent: ") == table.rfind("agent: "));
+  CHECK(Contains(Explain(status, false), "127.0.0.1:6380 is published as untagged, critical of queue: "));
+}
+
 TEST_CASE("Status: of another version what is known is taken, and what is wrong is named") {
   const auto newer = DecodeStatus(R"({"instances": [{"endpoint": "x", "mood": "good"}], "colour": 3})");
   REQUIRE(newer);

@@ -1,0 +1,250 @@
+// Several groups of one host, watched by one agent on the same Sentinels.
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <csignal>
+#include <deque>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/integration/consul_agent.h"
+#include "tests/integration/http_call.h"
+#include "tests/integration/monotonic.h"
+#include "tests/integration/observer.h"
+#include "tests/integration/ports.h"
+#include "tests/integration/process.h"
+#include "tests/integration/redis_sentinel.h"
+#include "tests/integration/redis_server.h"
+#include "tests/integration/wait_until.h"
+
+using namespace rcb::integration;
+using namespace std::chrono_literals;
+
+namespace {
+
+bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// A master and replicas on this host, by Sentinel's name and Consul's service.
+struct Servers {
+  std::string name;
+  std::string service;
+  std::deque<RedisServer> redises;
+
+  Servers(const TestFolder& folder, std::string master_name, std::string published, int count)
+      : name(std::move(master_name)), service(std::move(published)) {
+    for (int i = 0; i < count; ++i) {
+      redises.emplace_back(folder).Start();
+      if (i > 0) redises.back().Follow(redises.front());
+    }
+    for (std::size_t i = 1; i < redises.size(); ++i) {
+      REQUIRE(WaitUntil([&] { return redises[i].InfoField("master_link_status") == "up"; }, 30s));
+    }
+  }
+  std::string Settings() const {
+    std::string list;
+    for (const RedisServer& redis : redises) list += (list.empty() ? "\"" : ", \"") + redis.address() + "\"";
+    return R"({"service": ")" + service + R"(", "master_name": ")" + name + R"(", "redis": [)" + list + "]}";
+  }
+};
+
+/// One Consul, three Sentinels, and one agent for all groups.
+struct Host {
+  TestFolder folder;
+  ConsulAgent consul{folder};
+  Servers cache{folder, "mymaster", "cache", 3};
+  Servers queue{folder, "queue", "queue", 2};
+  std::deque<RedisSentinel> sentinels;
+  std::uint16_t port = FreePort();
+  std::unique_ptr<Process> agent;
+
+  Host() {
+    consul.Start();
+    for (int i = 0; i < 3; ++i) {
+      sentinels.emplace_back(folder,
+                             RedisSentinel::Options{.master = cache.redises[0].address(), .down_after = 1500ms});
+      sentinels.back().Start();
+    }
+    Monitor(queue);
+    REQUIRE(WaitUntil([&] { return SentinelsSeeCache(); }, 60s));
+    consul.WaitForLeader();
+  }
+
+  /// No failover of this one: its down-after is longer than the test.
+  void Monitor(const Servers& servers) const {
+    for (const RedisSentinel& sentinel : sentinels) {
+      REQUIRE(sentinel.Command({"SENTINEL", "MONITOR", servers.name, "127.0.0.1",
+                                std::to_string(servers.redises[0].port()), "2"}) == "OK");
+      REQUIRE(sentinel.Command({"SENTINEL", "SET", servers.name, "down-after-milliseconds", "300000"}) == "OK");
+    }
+  }
+  bool SentinelsSeeCache() const {
+    for (const RedisSentinel& sentinel : sentinels) {
+      if (!sentinel.SeesGroupAtRest(cache.redises[0].address())) return false;
+    }
+    return true;
+  }
+  std::string config() const { return folder.path() / "config.json"; }
+  std::string log() const { return ReadFile(folder.path() / "agent.log"); }
+
+  void WriteSettings(const std::vector<const Servers*>& groups) const {
+    std::string list;
+    for (const Servers* group : groups) list += (list.empty() ? "" : ",\n") + group->Settings();
+    std::string addresses;
+    for (const RedisSentinel& sentinel : sentinels) {
+      addresses += (addresses.empty() ? "\"" : ", \"") + sentinel.address() + "\"";
+    }
+    WriteFile(config(), R"({"consul": ")" + consul.url() + R"(", "listen": ")" + Loopback(port) +
+                            R"(", "log_level": "debug", "sentinels": [)" + addresses + "],\n\"groups\": [" + list +
+                            "]}");
+  }
+  void StartAgent() {
+    agent = std::make_unique<Process>(Process::Options{.command = {RCB_AGENT_BINARY, "run", "--config", config()},
+                                                       .output = folder.path() / "agent.log"});
+  }
+  std::string Output(std::vector<std::string> command, int status = 0) const {
+    command.insert(command.begin(), RCB_AGENT_BINARY);
+    command.insert(command.end(), {"--config", config()});
+    const auto output = folder.path() / "command.log";
+    WriteFile(output, "");
+    Process process({.command = command, .output = output});
+    CHECK(process.WaitForExit(30s) == status);
+    return ReadFile(output);
+  }
+
+  bool IsPublished(const Servers& servers, const std::string& master) const {
+    const std::vector<HealthEntry> entries = consul.Health(servers.service);
+    if (entries.size() != servers.redises.size()) return false;
+    for (const HealthEntry& entry : entries) {
+      if (entry.status != "passing" || entry.HasTag("master") != (entry.address == master)) return false;
+    }
+    return true;
+  }
+  /// Catalog and claim of a group with their indexes: equal as long as nothing is written to them.
+  std::string Written(const Servers& servers) const {
+    return HttpCall("GET", consul.url() + "/v1/health/service/" + servers.service).body +
+           HttpCall("GET", consul.url() + "/v1/kv/service/" + servers.service + "/master").body;
+  }
+};
+
+/// The agent's connections to a server, by the server's numbers for them.
+std::set<std::string> Connections(const std::string& client_list) {
+  std::set<std::string> ids;
+  std::istringstream lines(client_list);
+  for (std::string line; std::getline(lines, line);) {
+    if (Contains(line, "name=redis-consul-agent")) ids.insert(line.substr(0, line.find(' ')));
+  }
+  return ids;
+}
+
+std::set<std::string> Connections(const Servers& servers) {
+  std::set<std::string> ids;
+  for (const RedisServer& redis : servers.redises) {
+    for (const std::string& id : Connections(redis.Command({"CLIENT", "LIST"}))) ids.insert(redis.address() + id);
+  }
+  return ids;
+}
+
+void CheckNeverWrong(const History& history, const std::string& dns) {
+  CHECK(history.MostMasters(dns) <= 1);
+  for (const History::Violation& violation : history.SupersededAnswers(dns)) FAIL_CHECK(violation.text);
+  CHECK(history.UnreadableAnswers(dns).empty());
+}
+
+}  // namespace
+
+TEST_CASE("groups of one host: each fails over, is added and removed without the others") {
+  Host host;
+  const std::string dns = host.consul.dns();
+  std::vector<std::string> cache_servers;
+  for (const RedisServer& redis : host.cache.redises) cache_servers.push_back(redis.address());
+  Observer cache(host.folder, {dns}, cache_servers, {.every = 2ms, .service = "cache", .history = "cache"});
+  Observer queue(host.folder, {dns}, {host.queue.redises[0].address()},
+                 {.every = 2ms, .service = "queue", .history = "queue"});
+  const std::string cache_master = host.cache.redises[0].address();
+  const std::string queue_master = host.queue.redises[0].address();
+  host.WriteSettings({&host.cache, &host.queue});
+  host.StartAgent();
+  REQUIRE(WaitUntil(
+      [&] { return host.IsPublished(host.cache, cache_master) && host.IsPublished(host.queue, queue_master); }, 30s));
+  // All groups are asked about on the same two connections.
+  for (const RedisSentinel& sentinel : host.sentinels) {
+    CHECK(Connections(sentinel.Command({"CLIENT", "LIST"})).size() == 2);
+  }
+
+  // What an operator sees.
+  const std::string table = host.Output({"status"});
+  CHECK(Contains(table, "service: cache"));
+  CHECK(Contains(table, "service: queue"));
+  for (const RedisServer& redis : host.queue.redises) CHECK(Contains(table, redis.address() + " "));
+  CHECK(Contains(host.Output({"explain"}), queue_master + " is published as master, passing of queue"));
+  CHECK(Contains(host.Output({"claim", "show", "--service", "queue"}), "queue-"));
+  CHECK(Contains(host.Output({"claim", "release"}, 2), "name the one whose claim is to be released"));
+  CHECK(Contains(host.Output({"deregister"}, 1), "the agent still runs"));
+  const std::string metrics = HttpCall("GET", "http://" + Loopback(host.port) + "/metrics").body;
+  CHECK(Contains(metrics, "redis_consul_agent_catalog_masters{service=\"cache\"} 1\n"));
+  CHECK(Contains(metrics, "redis_consul_agent_catalog_masters{service=\"queue\"} 1\n"));
+  CHECK(HttpCall("GET", "http://" + Loopback(host.port) + "/readyz").status == 200);
+
+  // One fails over.
+  std::string untouched = host.Written(host.queue);
+  std::set<std::string> connections = Connections(host.queue);
+  CHECK(connections.size() >= host.queue.redises.size());
+  const Micros start = MonotonicMicros();
+  host.cache.redises[0].Kill();
+  std::string successor;
+  REQUIRE(WaitUntil(
+      [&] {
+        for (std::size_t i = 1; i < cache_servers.size(); ++i) {
+          if (cache.Look().FirstAlone(dns, cache_servers[i], start)) successor = cache_servers[i];
+        }
+        return !successor.empty();
+      },
+      60s));
+  host.cache.redises[0].Start();
+  REQUIRE(WaitUntil([&] { return host.IsPublished(host.cache, successor); }, 90s, 50ms));
+  CHECK(host.Written(host.queue) == untouched);
+  CHECK(Connections(host.queue) == connections);
+
+  // A third one is added.
+  Servers late(host.folder, "late", "late", 2);
+  host.Monitor(late);
+  untouched = host.Written(host.queue);
+  const std::string untouched_cache = host.Written(host.cache);
+  const std::set<std::string> cache_connections = Connections(host.cache);
+  host.WriteSettings({&host.cache, &host.queue, &late});
+  host.agent->Signal(SIGHUP);
+  REQUIRE(WaitUntil([&] { return host.IsPublished(late, late.redises[0].address()); }, 30s));
+  CHECK(host.Written(host.queue) == untouched);
+  CHECK(Connections(host.queue) == connections);
+
+  // A wrong file changes nothing.
+  WriteFile(host.config(), R"({"groups": [{"service": "cache"}, {"service": "cache", "redis": "h:1"}]})");
+  host.agent->Signal(SIGHUP);
+  REQUIRE(WaitUntil([&] { return Contains(host.log(), "groups[1]: the service \"cache\" is also that of groups[0]"); },
+                    10s));
+
+  // One is removed, whatever it was; the others are left alone.
+  host.WriteSettings({&late, &host.cache});
+  host.agent->Signal(SIGHUP);
+  const Micros removed = MonotonicMicros();
+  REQUIRE(WaitUntil([&] { return host.consul.Health("queue").empty(); }, 10s));
+  REQUIRE(WaitUntil([&] { return queue.Look().FirstNotListed(dns, queue_master, removed).has_value(); }, 10s));
+  CHECK(Connections(host.queue).empty());
+  CHECK(host.Written(host.cache) == untouched_cache);
+  CHECK(Connections(host.cache) == cache_connections);
+  CHECK(host.IsPublished(late, late.redises[0].address()));
+  for (const RedisSentinel& sentinel : host.sentinels) {
+    CHECK(Connections(sentinel.Command({"CLIENT", "LIST"})).size() == 2);
+  }
+  CHECK(host.agent->IsRunning());
+
+  CheckNeverWrong(cache.Finish(), dns);
+  const History& history = queue.Finish();
+  CheckNeverWrong(history, dns);
+  // Between its publication and its removal the other group was there all the time.
+  CHECK(history.ListedIntervals(dns, queue_master).size() == 1);
+}
