@@ -1,5 +1,5 @@
 #!/bin/bash
-# The package in a minimal Debian 12 of its own, booted by systemd-nspawn without a network: installed with apt, run by its
+# The package in a minimal Debian of its own, booted by systemd-nspawn without a network: installed with apt, run by its
 # units beside real Consul, Redis and Sentinel through a failover, upgraded, removed and purged.
 #   installed_test.sh OBSERVER     as root; OBSERVER is the binary of integration_observer
 set -euo pipefail
