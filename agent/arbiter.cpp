@@ -28,15 +28,6 @@ constexpr milliseconds kResetWait{10000};
 
 constexpr char kFenced[] = "says master, but is cut off from Consul's servers and from most Sentinels: fenced";
 
-Verdict Say(Tag tag, CheckStatus status, std::string reason) {
-  Verdict verdict;
-  verdict.publication = Publication{tag, status, std::move(reason)};
-  return verdict;
-}
-
-/// A master that nobody may take for one.
-Verdict Withhold(std::string reason) { return Say(Tag::kNone, CheckStatus::kCritical, std::move(reason)); }
-
 std::string AtEpoch(std::uint64_t epoch) { return " at epoch " + std::to_string(epoch); }
 
 /// True when the data set of `info` continues the one that `replid` stood for (Redis src/replication.c
@@ -57,7 +48,16 @@ Arbiter::Arbiter(const Options& options, std::vector<Identity> instances)
       sentinel_heard_(options.sentinels_configured),
       named_at_(instances_.size()),
       outvoted_since_(instances_.size()),
-      confirmed_(instances_.size()) {}
+      confirmed_(instances_.size()),
+      shards_(instances_.size()) {}
+
+Verdict Arbiter::Say(Tag tag, CheckStatus status, std::string reason) {
+  Verdict verdict;
+  verdict.publication = Publication{tag, status, std::move(reason)};
+  return verdict;
+}
+
+Verdict Arbiter::Withhold(std::string reason) { return Say(Tag::kNone, CheckStatus::kCritical, std::move(reason)); }
 
 void Arbiter::OnInstance(std::size_t instance, const redis::InstanceState& state) { states_[instance] = state; }
 
@@ -118,7 +118,7 @@ bool Arbiter::IsHolder(const Claim& claim, std::size_t instance) const {
 }
 
 bool Arbiter::HoldsClaim(std::size_t instance) const {
-  return claim_ && claim_->claim && IsHolder(*claim_->claim, instance);
+  return authority_ != Authority::kCluster && claim_ && claim_->claim && IsHolder(*claim_->claim, instance);
 }
 
 bool Arbiter::SeesElection() const {
@@ -161,7 +161,9 @@ std::vector<Verdict> Arbiter::Decide(TimePoint now) {
     } else if (!outvoted_since_[i]) {
       outvoted_since_[i] = now;
     }
+    FollowShard(i, now);
     verdicts.push_back(Judge(i, now));
+    if (authority_ == Authority::kCluster && shards_[i]) verdicts[i].shard = shards_[i]->shard;
     if (options_.demote_superseded) FenceRedis(i, now, verdicts[i]);
     // A takeover is published only once its transaction is through, which shows as a claim that is held.
     if (verdicts[i].publication && (!verdicts[i].take || HoldsClaim(i))) published_[i] = verdicts[i].publication;
@@ -169,10 +171,17 @@ std::vector<Verdict> Arbiter::Decide(TimePoint now) {
   return verdicts;
 }
 
-/// DESIGN section 5, `auto`. Once Sentinel is heard of, it stays the authority: it outranks replication.
+/// DESIGN section 5, `auto`. Once Sentinel is heard of, it stays the authority: it outranks replication. Whether a
+/// server runs in cluster mode does not change while it runs.
 void Arbiter::FindAuthority(TimePoint now) {
   if (options_.authority) {
     authority_ = options_.authority;
+    return;
+  }
+  const bool in_cluster = std::any_of(states_.begin(), states_.end(),
+                                      [](const redis::InstanceState& state) { return state.server.mode == "cluster"; });
+  if (in_cluster) {
+    authority_ = Authority::kCluster;
     return;
   }
   const bool claimed_by_sentinel = claim_ && claim_->claim && claim_->claim->authority == Authority::kSentinel;
@@ -245,29 +254,31 @@ Verdict Arbiter::Judge(std::size_t instance, TimePoint now) const {
   switch (state.health) {
     case Health::kUnknown: return {};
     case Health::kRefused:
-    case Health::kSilent: return Down(instance, state.detail);
+    case Health::kSilent: return Down(instance, now, state.detail);
     case Health::kBusy:
       if (now - state.health_since < options_.busy_bound) {
-        return Unchanged(instance);
+        return Unchanged(instance, now);
       }
-      return Down(instance, state.detail);
+      return Down(instance, now, state.detail);
     case Health::kDenied:
     case Health::kNotRedis: return Withhold(state.detail);
     case Health::kAnswering: break;
   }
   if (!state.info) return {};
-  if (state.server.mode == "cluster") {
-    return Withhold("a Redis Cluster node: this version publishes groups with Sentinel or plain replication only");
-  }
+  if (const auto verdict = JudgeClusterNode(instance, now)) return *verdict;
   if (state.info->role == Role::kReplica) return JudgeReplica(instance, now);
-  if (state.loading) return Down(instance, "loading its data set");
+  if (state.loading) return Down(instance, now, "loading its data set");
   return JudgeMaster(instance, now);
 }
 
 /// What was published stays, but for a master whose claim went elsewhere meanwhile.
-Verdict Arbiter::Unchanged(std::size_t instance) const {
+Verdict Arbiter::Unchanged(std::size_t instance, TimePoint now) const {
   const auto& before = published_[instance];
-  if (before && before->tag == Tag::kMaster && claim_ && claim_->claim && !HoldsClaim(instance)) {
+  if (authority_ == Authority::kCluster && before && before->tag == Tag::kMaster && !KeepsMasterTag(instance, now)) {
+    return Withhold("superseded: another node owns its slots");
+  }
+  if (authority_ != Authority::kCluster && before && before->tag == Tag::kMaster && claim_ && claim_->claim &&
+      !HoldsClaim(instance)) {
     return Withhold("superseded by " + HolderName(*claim_->claim) + AtEpoch(claim_->claim->epoch));
   }
   Verdict unchanged;
@@ -467,10 +478,10 @@ void Arbiter::FenceRedis(std::size_t instance, TimePoint now, Verdict& verdict) 
   }
 }
 
-Verdict Arbiter::Down(std::size_t instance, std::string reason) const {
+Verdict Arbiter::Down(std::size_t instance, TimePoint now, std::string reason) const {
   const auto& info = states_[instance].info;
   Tag tag = Tag::kNone;
-  if (HoldsClaim(instance)) {
+  if (HoldsClaim(instance) || KeepsMasterTag(instance, now)) {
     tag = Tag::kMaster;
   } else if (info && info->role == Role::kReplica) {
     tag = Tag::kReplica;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/claim.h"
+#include "agent/shard.h"
 #include "consul/types.h"
 #include "redis/instance_monitor.h"
 #include "redis/sentinel_election.h"
@@ -54,6 +55,9 @@ struct Verdict {
   /// Under `demote_superseded`: it is superseded; Sentinel names this server at the claim's epoch. It is to follow it.
   std::optional<redis::Endpoint> demote_to;
 
+  /// Under authority cluster: the shard that the instance belongs to, as far as it was ever told.
+  std::optional<Shard> shard{};
+
   bool operator==(const Verdict&) const = default;
 };
 
@@ -61,7 +65,9 @@ struct Verdict {
 struct CatalogFact {
   std::string node;
   std::string service_id;
-  bool served_as_master = false;  ///< DNS answers with it when asked for the master.
+  bool served_as_master = false;     ///< DNS answers with it when asked for the master.
+  std::optional<SlotClaim> slots{};  ///< Of a master of Redis Cluster.
+  std::string address{};             ///< host:port, for sentences.
 };
 
 /// Weighs the witnesses of one group and says what should stand in Consul: the table of DESIGN section 5.
@@ -142,19 +148,33 @@ class Arbiter {
     TimePoint named_at{};                           ///< When the last vote that this majority needs was heard.
   };
 
+  /// What an instance of Redis Cluster was last said to belong to.
+  struct ShardSeen {
+    redis::Role role = redis::Role::kReplica;
+    Shard shard;
+    TimePoint at{};
+  };
+
+  static Verdict Say(Tag tag, consul::CheckStatus status, std::string reason);
+  static Verdict Withhold(std::string reason);  ///< A master that nobody may take for one.
   void FindAuthority(TimePoint now);
   bool IsNamed(std::size_t instance, const redis::Endpoint& address, const std::string& run_id) const;
   SentinelWord AskSentinels(std::size_t instance, TimePoint now) const;
   Verdict Judge(std::size_t instance, TimePoint now) const;
-  Verdict Unchanged(std::size_t instance) const;
+  Verdict Unchanged(std::size_t instance, TimePoint now) const;
   Verdict JudgeReplica(std::size_t instance, TimePoint now) const;
   Verdict JudgeMaster(std::size_t instance, TimePoint now) const;
   Verdict JudgeMasterBySentinel(std::size_t instance, TimePoint now) const;
   Verdict JudgeMasterByReplication(std::size_t instance, TimePoint now) const;
+  std::optional<Verdict> JudgeClusterNode(std::size_t instance, TimePoint now) const;
+  Verdict JudgeClusterMaster(std::size_t instance, TimePoint now) const;
+  const CatalogFact* Superseding(std::size_t instance, const SlotClaim& claim, TimePoint now) const;
+  void FollowShard(std::size_t instance, TimePoint now);
+  bool KeepsMasterTag(std::size_t instance, TimePoint now) const;
   Verdict JudgeLostClaim(std::size_t instance, TimePoint now) const;
   Verdict JudgeUnrelatedDataSet(const Claim& claim) const;
   void FenceRedis(std::size_t instance, TimePoint now, Verdict& verdict) const;
-  Verdict Down(std::size_t instance, std::string reason) const;
+  Verdict Down(std::size_t instance, TimePoint now, std::string reason) const;
   Verdict Held(std::size_t instance, const Claim& claim, TimePoint now) const;
   bool LeaseExpired(std::size_t instance, TimePoint now) const;
   Verdict Take(std::size_t instance, std::uint64_t epoch, Authority authority) const;
@@ -185,6 +205,7 @@ class Arbiter {
   std::vector<std::optional<TimePoint>> outvoted_since_;  ///< Since when a majority names another than this holder.
   std::vector<std::optional<std::uint64_t>> confirmed_;   ///< The highest epoch at which an instance was confirmed.
   std::optional<std::vector<CatalogFact>> catalog_;
+  std::vector<std::optional<ShardSeen>> shards_;  ///< By instance.
   std::optional<Authority> authority_;
 };
 

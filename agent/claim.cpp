@@ -25,7 +25,12 @@ tl::unexpected<ClaimError> NotKnown(const std::string& field, const std::string&
 }  // namespace
 
 std::string_view ToString(Authority authority) {
-  return authority == Authority::kSentinel ? "sentinel" : "replication";
+  switch (authority) {
+    case Authority::kSentinel: return "sentinel";
+    case Authority::kCluster: return "cluster";
+    case Authority::kReplication: break;
+  }
+  return "replication";
 }
 
 bool Outranks(Authority authority, std::uint64_t epoch, const Claim& claim) {

@@ -9,8 +9,8 @@
 namespace rcb::agent {
 
 /// Who may say that a master is real. Ordered: Sentinel outranks replication, so that a group that gets Sentinels later
-/// is taken over by them.
-enum class Authority { kReplication, kSentinel };
+/// is taken over by them. Redis Cluster, where many masters are right, writes no claim.
+enum class Authority { kReplication, kSentinel, kCluster };
 
 std::string_view ToString(Authority authority);
 

@@ -12,6 +12,7 @@
 #include <span>
 #include <utility>
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent/await.h"
@@ -149,10 +150,20 @@ int WithClaims(EventLoop& loop, const Setup& setup,
   return worst;
 }
 
+/// Each server takes three descriptors; 1024, the usual soft limit, are there for the sake of select(), which is not
+/// used here.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
 int Run(const ConfigSources& sources) {
   std::signal(SIGPIPE, SIG_IGN);
+  RaiseDescriptorLimit();
   SystemdNotify systemd;
   EventLoop loop;
   const auto config = LoadConfig(sources);

@@ -161,8 +161,10 @@ Status SetAuthority(std::optional<Authority>& target, const Json& value) {
     target = Authority::kSentinel;
   } else if (text == ToString(Authority::kReplication)) {
     target = Authority::kReplication;
+  } else if (text == ToString(Authority::kCluster)) {
+    target = Authority::kCluster;
   } else {
-    return Error("expected \"auto\", \"sentinel\" or \"replication\"");
+    return Error("expected \"auto\", \"sentinel\", \"replication\" or \"cluster\"");
   }
   return {};
 }
@@ -229,7 +231,7 @@ const Key kKeys[] = {
        if (auto status = SetTexts(c.tags, v); !status) return status;
        for (const std::string& tag : c.tags) {
          if (!IsLabel(tag)) return Error("tag \"" + tag + "\" is no DNS label: letters, digits and '-', at most 63");
-         if (tag == "master" || tag == "replica" || tag == "no-failover")
+         if (tag == "master" || tag == "replica" || tag == "no-failover" || tag.starts_with("shard-"))
            return Error("tag \"" + tag + "\" is the agent's own");
        }
        return {};

@@ -8,9 +8,11 @@
 
 #include "agent/await.h"
 #include "agent/claim.h"
+#include "agent/shard.h"
 #include "consul/dns_client.h"
 #include "consul/http_transport.h"
 #include "consul/json_codec.h"
+#include "redis/cluster_info.h"
 #include "redis/loop_timer.h"
 #include "redis/replication_info.h"
 #include "redis/sentinel_view.h"
@@ -105,12 +107,6 @@ class Examination {
       return;
     }
     const auto info = redis::ParseServerInfo(server->text);
-    if (info && info->mode == "cluster") {
-      Add(Grade::kFault, about, "is a Redis Cluster node",
-          "Watch servers of a group with Sentinel or plain replication: "
-          "nodes of a Redis Cluster are not published yet");
-      return;
-    }
     const auto reply = Ask(endpoint, config_.RedisAccess(), {"INFO", "replication"});
     const auto replication = reply ? redis::ParseReplicationInfo(reply->text) : tl::unexpected(reply.error());
     if (!info || !replication) {
@@ -121,7 +117,38 @@ class Examination {
     Add(Grade::kGood, about,
         "version " + info->redis_version + ", " +
             (replication->role == redis::Role::kMaster ? "master" : "replica of " + replication->master.ToString()));
-    ListenForHello(endpoint, about);
+    if (info->mode == "cluster") {
+      ExamineClusterNode(endpoint, about);
+    } else {
+      ListenForHello(endpoint, about);
+    }
+  }
+
+  void ExamineClusterNode(const redis::Endpoint& endpoint, const std::string& about) {
+    in_cluster_ = true;
+    if (config_.authority && config_.authority != Authority::kCluster) {
+      Add(Grade::kFault, about, "is a node of Redis Cluster", "Set authority to auto or cluster");
+    }
+    const auto info_reply = Ask(endpoint, config_.RedisAccess(), {"CLUSTER", "INFO"});
+    const auto nodes_reply = Ask(endpoint, config_.RedisAccess(), {"CLUSTER", "NODES"});
+    const auto info = info_reply ? redis::ParseClusterInfo(info_reply->text) : tl::unexpected(info_reply.error());
+    const auto nodes = nodes_reply ? redis::ParseClusterNodes(nodes_reply->text) : tl::unexpected(nodes_reply.error());
+    if (!info || !nodes) {
+      Add(Grade::kFault, about,
+          "does not tell its view of the cluster: " + (info ? nodes.error() : info.error()).message,
+          "Give the ACL user at " + endpoint.ToString() +
+              " what the README's \"Least permissions\" lists: +cluster|info +cluster|nodes");
+      return;
+    }
+    if (!info->state_ok) {
+      Add(Grade::kFault, about, "its cluster_state is fail",
+          "See what redis-cli --cluster check " + endpoint.ToString() + " finds");
+      return;
+    }
+    const auto shard = ShardOf(*nodes);
+    Add(Grade::kGood, about,
+        "node of Redis Cluster, cluster_state ok, " +
+            (shard ? shard->name + " with slots " + shard->slots : std::string("without slots")));
   }
 
   static std::string RedisRemedy(redis::ErrorKind kind, const redis::Endpoint& endpoint) {
@@ -177,6 +204,7 @@ class Examination {
   }
 
   void ExamineSentinels() {
+    if (in_cluster_) return;  // Redis Cluster does without.
     std::set<redis::Endpoint> sentinels(config_.sentinels.begin(), config_.sentinels.end());
     if (sentinels.empty()) sentinels = heard_;
     if (sentinels.empty()) {
@@ -463,6 +491,7 @@ class Examination {
   const Config& config_;
   std::vector<Finding> findings_;
   std::set<redis::Endpoint> heard_;  ///< Sentinels, on Redis.
+  bool in_cluster_ = false;          ///< A node of Redis Cluster is among the servers.
   std::set<std::string> names_;      ///< Of groups, in hellos.
   std::function<void()> on_listened_;
   redis::LoopTimer hello_timer_{loop_.handle(), [this] { on_listened_(); }};

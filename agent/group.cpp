@@ -88,7 +88,13 @@ void Group::AcceptCatalog(std::optional<Entries>& part, consul::Result<Entries> 
   std::vector<CatalogFact> facts;
   facts.reserve(all.size());
   for (const consul::ServiceEntry& entry : all) {
-    facts.push_back({entry.node, entry.id, entry.IsServed() && entry.HasTag("master")});
+    const redis::Endpoint address{
+        .host = entry.address.empty() ? entry.node_address : entry.address, .port = entry.port, .unix_path = {}};
+    facts.push_back({.node = entry.node,
+                     .service_id = entry.id,
+                     .served_as_master = entry.IsServed() && entry.HasTag("master"),
+                     .slots = entry.HasTag("master") ? SlotClaimOf(entry) : std::nullopt,
+                     .address = address.ToString()});
   }
   arbiter_.OnCatalog(std::move(facts));
   publisher_.OnCatalog(std::move(all), &part == &master_entries_);
@@ -109,6 +115,7 @@ std::vector<Publisher::Call> Group::Decide(const std::string& group_name, const 
     facts.group = group_name;
     facts.run_id = states_[i].server.run_id;
     facts.redis_version = states_[i].server.redis_version;
+    facts.shard = verdicts_[i].shard;
     if (const auto& info = states_[i].info; info && info->role == redis::Role::kReplica) {
       facts.upstream = info->master.ToString();
       facts.never_promoted = info->priority == 0;

@@ -3,6 +3,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -104,6 +105,21 @@ void AddInstances(const Status& status, Families& families) {
   });
 }
 
+bool IsCluster(const GroupStatus& group) { return group.authority == ToString(Authority::kCluster); }
+
+bool IsServedMaster(const CatalogStatus& entry) {
+  return entry.served && std::find(entry.tags.begin(), entry.tags.end(), "master") != entry.tags.end();
+}
+
+/// A shard that lost its last master still has other entries.
+void AddShards(const GroupStatus& group, Families& families) {
+  std::map<std::string, int> masters;
+  for (const CatalogStatus& entry : group.catalog) {
+    if (!entry.shard.empty()) masters[entry.shard] += IsServedMaster(entry) ? 1 : 0;
+  }
+  for (const auto& [shard, count] : masters) families.Add(count, {{"service", group.service}, {"shard", shard}});
+}
+
 void AddGroups(const Status& status, Families& families) {
   const std::span<const GroupStatus> groups = GroupsOf(status);
   families.Begin("ready", MetricType::Gauge, "Whether the agent knows what it needs to judge.");
@@ -119,11 +135,14 @@ void AddGroups(const Status& status, Families& families) {
   families.Begin("catalog_masters", MetricType::Gauge,
                  "Instances that the catalog serves as master; absent while it cannot be read.");
   for (const GroupStatus& group : groups) {
-    if (!group.catalog_read) continue;
-    const auto masters = std::count_if(group.catalog.begin(), group.catalog.end(), [](const CatalogStatus& entry) {
-      return entry.served && std::find(entry.tags.begin(), entry.tags.end(), "master") != entry.tags.end();
-    });
+    if (!group.catalog_read || IsCluster(group)) continue;
+    const auto masters = std::count_if(group.catalog.begin(), group.catalog.end(), IsServedMaster);
     families.Add(static_cast<double>(masters), {{"service", group.service}});
+  }
+  families.Begin("catalog_shard_masters", MetricType::Gauge,
+                 "Masters that the catalog serves of a shard of Redis Cluster; absent while it cannot be read.");
+  for (const GroupStatus& group : groups) {
+    if (group.catalog_read && IsCluster(group)) AddShards(group, families);
   }
   families.Begin("consul_readable", MetricType::Gauge, "Whether claim and catalog could be read from Consul.");
   for (const GroupStatus& group : groups) {

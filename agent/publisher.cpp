@@ -171,9 +171,10 @@ std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, Ti
     return Tell(instance,
                 {Tag::kNone, CheckStatus::kCritical, "confirmed as master, but not published: " + lane.denied});
   }
-  if (!catalog_ || !claim_) return std::nullopt;
+  const bool by_claim = !lane.facts.shard;
+  if (!catalog_ || (by_claim && !claim_)) return std::nullopt;
   // Who yielded does not come back by itself.
-  const bool yielded = claim_->claim && claim_->claim->state == Claim::State::kYielded;
+  const bool yielded = by_claim && claim_->claim && claim_->claim->state == Claim::State::kYielded;
   if (lane.take && !yielded && CatalogIsBehind(now)) return std::nullopt;
   const ServiceEntry* own = Find(lane.facts);
   const bool untold = !lane.registered || own == nullptr;
@@ -194,6 +195,7 @@ std::optional<Publisher::Call> Publisher::NextForMaster(std::size_t instance, Ti
   const consul::CatalogCheck* check = FindCheck(*own);
   const bool pushed = check != nullptr && lane.told && check->status == ToString(lane.told->status);
   if (!tagged && !pushed && now < lane.settle_until) return std::nullopt;
+  if (!by_claim) return PublishShardMaster(instance, *own);
   // Without a takeover only who holds the claim is published: a verdict may be older than the claim.
   const bool holds = claim_->claim && claim_->claim->state == Claim::State::kHeld &&
                      claim_->claim->service_id == lane.facts.service_id && claim_->claim->node == lane.facts.node;
@@ -269,7 +271,6 @@ bool Publisher::Drifted(const Lane& lane, const ServiceEntry& entry) const {
 
 Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntry& own) const {
   const Lane& lane = lanes_[instance];
-  const consul::ServiceRegistration meant = RegistrationFor(lane, *lane.wanted);
   Transaction transaction;
   // The claim is written even where it stays as it is: of two transactions that rest on the same one, say a holder that
   // comes back and its successor, the second then fails and is thought over with what the first one did.
@@ -281,6 +282,27 @@ Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntr
   } else {
     operations.emplace_back(consul::TxnKvCheckIndex{options_.claim_key, claim_->index});
   }
+  AppendPublication(lane, own, operations);
+  const std::string superseded = SupersededBy(lane.facts, own, lane.wanted->reason);
+  for (const ServiceEntry& other : *catalog_) {
+    if (operations.size() + 2 > consul::kMaxTxnOperations) break;  // The rest is withdrawn by NextForGroup().
+    if (StandsAsMaster(other) && (other.id != own.id || other.node != own.node)) {
+      AppendStrip(other, superseded, operations);
+    }
+  }
+  return Call{instance, std::move(transaction), lane.wanted->reason};
+}
+
+/// What is said of those whom the instance of `own` strips.
+std::string Publisher::SupersededBy(const Facts& facts, const ServiceEntry& own, const std::string& reason) {
+  return "superseded by " + (facts.address.empty() ? own.node_address : facts.address) + ":" +
+         std::to_string(facts.port) + ": " + reason;
+}
+
+/// The instance as the master that is wanted, under its name.
+void Publisher::AppendPublication(const Lane& lane, const ServiceEntry& own,
+                                  std::vector<consul::TxnOperation>& operations) const {
+  const consul::ServiceRegistration meant = RegistrationFor(lane, *lane.wanted);
   ServiceEntry entry = own;
   if (own.name != meant.name) {
     operations.emplace_back(consul::TxnServiceDelete{own.node, own.id, own.name});
@@ -291,15 +313,6 @@ Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntr
       own.node, meant.name,
       consul::CatalogCheck{meant.check.id, meant.check.name, std::string(ToString(lane.wanted->status)),
                            meant.check.notes, lane.wanted->reason, meant.id}});
-  const std::string superseded = "superseded by " + (meant.address.empty() ? own.node_address : meant.address) + ":" +
-                                 std::to_string(meant.port) + ": " + lane.wanted->reason;
-  for (const ServiceEntry& other : *catalog_) {
-    if (operations.size() + 2 > consul::kMaxTxnOperations) break;  // The rest is withdrawn by NextForGroup().
-    if (StandsAsMaster(other) && (other.id != own.id || other.node != own.node)) {
-      AppendStrip(other, superseded, operations);
-    }
-  }
-  return Call{instance, std::move(transaction), lane.wanted->reason};
 }
 
 /// Two operations: the registration without the tag, its check critical. The entry is compared, so that a newer
@@ -334,6 +347,7 @@ bool Publisher::CatalogIsBehind(TimePoint now) const {
 }
 
 std::optional<Publisher::Call> Publisher::NextForGroup(TimePoint now) {
+  if (IsCluster()) return WithdrawFromShards(now);
   if (!claim_) return std::nullopt;
   if (auto withdrawal = Withdraw(now)) return withdrawal;
   if (!rewrite_ || now < rewrite_at_) return std::nullopt;
@@ -482,6 +496,7 @@ consul::ServiceRegistration Publisher::RegistrationFor(const Lane& lane, const P
   if (wanted.tag == Tag::kMaster) registration.tags.emplace_back(kMasterTag);
   if (wanted.tag == Tag::kReplica) registration.tags.emplace_back(kReplicaTag);
   if (wanted.tag == Tag::kReplica && lane.facts.never_promoted) registration.tags.emplace_back(kNoFailoverTag);
+  if (lane.facts.shard) registration.tags.push_back(lane.facts.shard->name);
   registration.tags.insert(registration.tags.end(), options_.extra_tags.begin(), options_.extra_tags.end());
   registration.address = lane.facts.address;
   registration.port = lane.facts.port;
@@ -492,7 +507,11 @@ consul::ServiceRegistration Publisher::RegistrationFor(const Lane& lane, const P
   if (!lane.facts.run_id.empty()) registration.meta["run_id"] = lane.facts.run_id;
   if (!lane.facts.redis_version.empty()) registration.meta["redis_version"] = lane.facts.redis_version;
   if (wanted.tag == Tag::kReplica) registration.meta["upstream"] = lane.facts.upstream;
-  if (wanted.tag == Tag::kMaster) {
+  if (lane.facts.shard) {
+    registration.meta["shard"] = lane.facts.shard->name;
+    registration.meta["slots"] = lane.facts.shard->slots;
+    if (wanted.tag == Tag::kMaster) registration.meta["epoch"] = std::to_string(lane.facts.shard->epoch);
+  } else if (wanted.tag == Tag::kMaster) {
     const bool taking = lane.take.has_value();
     if (taking || (claim_ && claim_->claim)) {
       registration.meta["epoch"] = std::to_string(taking ? lane.take->epoch : claim_->claim->epoch);

@@ -10,6 +10,7 @@
 #include "agent/arbiter.h"
 #include "agent/backoff.h"
 #include "agent/claim.h"
+#include "agent/shard.h"
 #include "consul/result.h"
 #include "consul/types.h"
 
@@ -21,7 +22,8 @@ namespace rcb::agent {
 /// The rules it keeps, and the habits of Consul (agent/local, agent/agent.go; seen on 1.8.7) that make them:
 /// - The catalog comes to show an instance as a served master only by a transaction that is conditional on the claim.
 /// The
-///   local Consul agent, whose word is unconditional, is told right afterwards.
+///   local Consul agent, whose word is unconditional, is told right afterwards. In Redis Cluster, which has a master
+///   for each shard and no claim, the condition is that nobody else of the shard has changed.
 /// - Registering a service again leaves the status and output of a check that is known as they are, and a changed
 /// status
 ///   pushes the whole service as the local agent knows it. So what gets worse is told to the check first and to the
@@ -54,8 +56,9 @@ class Publisher {
     std::string group;
     std::string run_id;
     std::string redis_version;
-    std::string upstream;         ///< Of a replica: the server that it follows.
-    bool never_promoted = false;  ///< Of a replica: its priority is 0.
+    std::string upstream;          ///< Of a replica: the server that it follows.
+    bool never_promoted = false;   ///< Of a replica: its priority is 0.
+    std::optional<Shard> shard{};  ///< Of a node of Redis Cluster.
 
     bool operator==(const Facts&) const = default;
   };
@@ -158,6 +161,13 @@ class Publisher {
   std::optional<Call> LeaveName(std::size_t instance, const std::string& name) const;
   void ReadCatalog(Lane& lane, TimePoint now);
   Call PublishMaster(std::size_t instance, const consul::ServiceEntry& own) const;
+  Call PublishShardMaster(std::size_t instance, const consul::ServiceEntry& own) const;
+  void AppendPublication(const Lane& lane, const consul::ServiceEntry& own,
+                         std::vector<consul::TxnOperation>& operations) const;
+  static std::string SupersededBy(const Facts& facts, const consul::ServiceEntry& own, const std::string& reason);
+  bool IsCluster() const;
+  std::optional<SlotClaim> MasterOfShard(const consul::ServiceEntry& entry) const;
+  std::optional<Call> WithdrawFromShards(TimePoint now);
   void AppendStrip(const consul::ServiceEntry& entry, const std::string& reason,
                    std::vector<consul::TxnOperation>& operations) const;
   consul::ServiceRegistration RegistrationFor(const Lane& lane, const Publication& wanted) const;

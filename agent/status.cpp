@@ -40,6 +40,10 @@ void Fields(Io& io, Part& part) requires std::is_same_v<std::remove_const_t<Part
   io("lag_bytes", part.lag_bytes);
   io("lag_milliseconds", part.lag_milliseconds);
   io("replicas", part.replicas);
+  io("cluster_state", part.cluster_state);
+  io("shard", part.shard);
+  io("slots", part.slots);
+  io("cluster_epoch", part.cluster_epoch);
   io("tag", part.tag);
   io("check", part.check);
   io("reason", part.reason);
@@ -72,6 +76,7 @@ void Fields(Io& io, Part& part) requires std::is_same_v<std::remove_const_t<Part
   io("node", part.node);
   io("address", part.address);
   io("upstream", part.upstream);
+  io("shard", part.shard);
   io("tags", part.tags);
   io("check", part.check);
   io("output", part.output);

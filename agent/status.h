@@ -49,6 +49,11 @@ struct InstanceStatus {
   std::optional<std::int64_t> lag_bytes;         ///< That a replica has not applied, where its master could be asked.
   std::optional<std::int64_t> lag_milliseconds;  ///< How old the first of them is.
   std::vector<ReplicaStatus> replicas;
+  // Of a node of Redis Cluster; else empty:
+  std::string cluster_state;                   ///< ok or fail.
+  std::string shard;                           ///< shard-5461; empty also while it knows of no slots.
+  std::string slots;                           ///< Of the shard: 0-5460,5462.
+  std::optional<std::uint64_t> cluster_epoch;  ///< Config epoch of its shard's master, as it knows.
 
   std::string tag;     ///< Published: master, replica or none; empty: nothing was said yet.
   std::string check;   ///< passing, warning or critical; empty as `tag`.
@@ -86,6 +91,7 @@ struct CatalogStatus {
   std::string node;
   std::string address;   ///< host:port as DNS gives it.
   std::string upstream;  ///< Of a replica: host:port that it follows; else empty.
+  std::string shard{};   ///< In Redis Cluster; else empty.
   std::vector<std::string> tags;
   std::string check;    ///< The worst of its checks.
   std::string output;   ///< Of its role check.
@@ -117,7 +123,7 @@ struct GroupStatus {
   std::string master_service;
   std::string replica_service;
   std::string master_name;  ///< Sentinel's name of the group; empty: not known.
-  std::string authority;    ///< sentinel or replication; empty while it is being found out.
+  std::string authority;    ///< sentinel, replication or cluster; empty while it is being found out.
   std::string unready;      ///< What is still missing before the agent can judge; empty: it is ready.
   bool claim_read = false;  ///< Consul has answered about the claim.
   std::optional<Claim> claim;

@@ -101,6 +101,16 @@ std::string ClaimSays(const GroupStatus& group, const InstanceStatus& instance) 
          (claim.since.empty() ? "" : ", since " + claim.since);
 }
 
+bool IsCluster(const GroupStatus& group) { return group.authority == ToString(Authority::kCluster); }
+
+std::string ClusterSays(const InstanceStatus& instance) {
+  if (instance.cluster_state.empty()) return "has told nothing yet";
+  std::string said = "as this node sees it is " + instance.cluster_state;
+  if (instance.shard.empty()) return said + ", and gives it no slots";
+  said += ": " + instance.shard + " with slots " + instance.slots;
+  return instance.cluster_epoch ? said + " at epoch " + std::to_string(*instance.cluster_epoch) : said;
+}
+
 std::string SentinelSays(UtcTime at, const SentinelStatus& sentinel, const InstanceStatus& instance) {
   std::string said;
   if (sentinel.master.empty()) {
@@ -133,6 +143,11 @@ std::string FormatAge(std::chrono::milliseconds age) {
 }
 
 std::vector<Witness> WitnessesOf(const GroupStatus& group, const InstanceStatus& instance, UtcTime at) {
+  if (IsCluster(group)) {
+    return {{"The server itself", ServerSays(at, instance)},
+            {"The cluster", ClusterSays(instance)},
+            {"The catalog", CatalogSays(group)}};
+  }
   std::vector<Witness> witnesses = {{"The server itself", ServerSays(at, instance)},
                                     {"The claim", ClaimSays(group, instance)}};
   for (const SentinelStatus& sentinel : group.sentinels) {
@@ -197,7 +212,7 @@ Facts FactsOf(const GroupStatus& group, const std::string& node) {
                        std::to_string(connected) + " of " + std::to_string(group.sentinels.size()) + " answer");
   }
   const InstanceStatus nobody;
-  facts.emplace_back("claim", ClaimSays(group, nobody));
+  facts.emplace_back("claim", IsCluster(group) ? "none is needed, the cluster decides" : ClaimSays(group, nobody));
   const std::vector<std::string> replicas = Served(group, "replica");
   facts.emplace_back("catalog",
                      CatalogSays(group) + (replicas.empty() ? "" : ", " + Join(replicas, ", ") + " as replica"));

@@ -410,6 +410,10 @@ std::unique_ptr<consul::Watch> Watcher::WatchCatalog(const std::string& service,
         if (!entries) ++telemetry_.tally.consul.errors;
         ReportConsul("service " + service, entries ? std::nullopt : std::optional(entries.error()));
         (*group_.*reader)(std::move(entries), Now());
+        // What changed there may be the other half of a failover, which in Redis Cluster nobody tells of.
+        if (group_->authority() == Authority::kCluster) {
+          for (const auto& instance : instances_) instance->PollNow();
+        }
         CountFailover(Now());
         Reconsider();
       });

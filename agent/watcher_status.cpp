@@ -55,6 +55,7 @@ CatalogStatus DescribeEntry(const consul::ServiceEntry& entry) {
   status.tags = entry.tags;
   if (const auto upstream = entry.meta.find("upstream"); upstream != entry.meta.end())
     status.upstream = upstream->second;
+  if (const auto shard = entry.meta.find("shard"); shard != entry.meta.end()) status.shard = shard->second;
   status.check = "passing";
   for (const consul::CatalogCheck& check : entry.checks) {
     if (check.id == entry.id + ":role") status.output = check.output;
@@ -163,6 +164,14 @@ InstanceStatus Watcher::DescribeInstance(std::size_t instance) const {
   status.run_id = state.server.run_id;
   status.version = state.server.redis_version;
   if (state.info) DescribeReplication(*state.info, status);
+  if (state.cluster) {
+    status.cluster_state = state.cluster->info.state_ok ? "ok" : "fail";
+    status.cluster_epoch = state.cluster->nodes.epoch;
+    if (const auto shard = ShardOf(state.cluster->nodes)) {
+      status.shard = shard->name;
+      status.slots = shard->slots;
+    }
+  }
   if (replicas_[instance].upstream->state().master_offset) {
     status.lag_bytes = replicas_[instance].lag.bytes();
     status.lag_milliseconds = replicas_[instance].lag.age(clocks.monotonic).count();

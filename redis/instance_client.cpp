@@ -18,6 +18,12 @@ using std::chrono::milliseconds;
 constexpr milliseconds kMaxConnectTimeout{3000};
 /// A process that is being killed may reset a connection before it refuses the next: look again soon, then less often.
 constexpr milliseconds kFirstReopenPause{2};
+/// Nobody tells of a promotion in Redis Cluster, so while one is to be expected it is looked for at this pace. Between
+/// a master's failure and its election a replica waits for half a second at least (src/cluster.c
+/// clusterHandleSlaveFailover).
+constexpr milliseconds kPromotionPoll{20};
+/// A failover that has not come so long after the failure needs an operator.
+constexpr milliseconds kExpectPromotion{60000};
 constexpr int kMaxPollsInFlight = 2;  ///< One for the interval, one for a reason that arose meanwhile.
 constexpr milliseconds kFirstHelloPause{100};
 constexpr milliseconds kMaxHelloPause{2000};  ///< As often as a Sentinel says hello.
@@ -115,7 +121,9 @@ class InstanceClient::Impl {
     connection_->Open();
     // A server that was restarted has another run id.
     connection_->Command({"INFO", "server"}, options_.hang_after, [this](const Result<Reply>& reply) {
+      const bool asked = IsClusterNode();
       if (reply) static_cast<void>(monitor_.OnServerReply(Body(*reply), Now()));  // Refused or odd: the role decides.
+      if (IsClusterNode() && !asked) PollNow();
     });
     Poll();
   }
@@ -133,17 +141,38 @@ class InstanceClient::Impl {
     Changed();
   }
 
-  /// Persistence first, so that the reply that tells the role finds `loading` up to date.
+  bool IsClusterNode() const { return state().server.mode == "cluster"; }
+
+  /// The role last, so that the reply that tells it finds everything else up to date.
   void Poll() {
     ++polls_in_flight_;
     connection_->Command({"INFO", "persistence"}, options_.hang_after, [this](const Result<Reply>& reply) {
       if (reply) monitor_.OnPersistenceReply(Body(*reply), Now());
     });
+    if (IsClusterNode()) AskCluster();
     connection_->Command({"INFO", "replication"}, options_.hang_after,
                          [this, asked_at = Now()](const Result<Reply>& reply) {
                            if (handlers_.on_answer) handlers_.on_answer(Now() - asked_at, reply.has_value());
                            OnReplication(reply);
                          });
+  }
+
+  void AskCluster() {
+    const auto info = std::make_shared<std::string>();
+    connection_->Command({"CLUSTER", "INFO"}, options_.hang_after, [this, info](const Result<Reply>& reply) {
+      if (reply) {
+        *info = reply->text;
+      } else {
+        monitor_.OnClusterError(reply.error());
+      }
+    });
+    connection_->Command({"CLUSTER", "NODES"}, options_.hang_after, [this, info](const Result<Reply>& reply) {
+      if (!reply) {
+        monitor_.OnClusterError(reply.error());
+      } else if (!info->empty()) {
+        static_cast<void>(monitor_.OnClusterReplies(*info, Body(*reply)));  // The trouble is in its state.
+      }
+    });
   }
 
   void OnReplication(const Result<Reply>& reply) {
@@ -160,8 +189,19 @@ class InstanceClient::Impl {
   }
 
   void OnPollTimer() {
-    poll_timer_.Start(options_.poll_interval);
+    poll_timer_.Start(ExpectsPromotion() ? std::min(kPromotionPoll, options_.poll_interval) : options_.poll_interval);
     if (connection_ && polls_in_flight_ == 0) Poll();
+  }
+
+  /// A replica whose master is failing may be promoted.
+  bool ExpectsPromotion() {
+    const auto& cluster = state().cluster;
+    if (!cluster || !cluster->nodes.master_failing) {
+      master_failing_since_.reset();
+      return false;
+    }
+    if (!master_failing_since_) master_failing_since_ = Now();
+    return Now() - *master_failing_since_ < kExpectPromotion;
   }
 
   // --- Judgement ----------------------------------------------------------------------------------------------------
@@ -234,7 +274,8 @@ class InstanceClient::Impl {
   bool hello_subscribed_ = false;
   int polls_in_flight_ = 0;
   bool poll_again_ = false;
-  std::optional<TimePoint> judged_at_;  ///< When judge_timer_ is due.
+  std::optional<TimePoint> master_failing_since_;  ///< Of a replica in Redis Cluster.
+  std::optional<TimePoint> judged_at_;             ///< When judge_timer_ is due.
   RetryPause reopen_pause_;
   RetryPause hello_pause_;
   LoopTimer poll_timer_;

@@ -10,8 +10,9 @@
 
 namespace rcb::redis {
 
-/// Keeps in touch with one Redis server: polls INFO, reopens a closed connection at once (Sentinel closes it at the
-/// very moment of a role change), and listens to `__sentinel__:hello` on a second connection.
+/// Keeps in touch with one Redis server: polls INFO (and CLUSTER INFO and NODES where it runs in cluster mode), reopens
+/// a closed connection at once (Sentinel closes it at the very moment of a role change), and listens to
+/// `__sentinel__:hello` on a second connection.
 class InstanceClient {
  public:
   struct Options {

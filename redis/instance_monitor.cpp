@@ -39,6 +39,25 @@ void InstanceMonitor::OnPersistenceReply(std::string_view body, TimePoint /*now*
   state_.loading = ParseLoading(body);
 }
 
+Result<void> InstanceMonitor::OnClusterReplies(std::string_view info, std::string_view nodes) {
+  auto parsed_info = ParseClusterInfo(info);
+  auto parsed_nodes = ParseClusterNodes(nodes);
+  if (!parsed_info || !parsed_nodes) {
+    const Error error = parsed_info ? parsed_nodes.error() : parsed_info.error();
+    OnClusterError({error.kind, options_.name + ": " + error.message});
+    return tl::unexpected<Error>(error);
+  }
+  state_.cluster = ClusterView{*std::move(parsed_info), *std::move(parsed_nodes)};
+  state_.cluster_trouble.clear();
+  return {};
+}
+
+void InstanceMonitor::OnClusterError(const Error& error) {
+  if (error.kind == ErrorKind::kClosed || error.kind == ErrorKind::kTimeout) return;  // Silence is counted elsewhere.
+  state_.cluster.reset();
+  state_.cluster_trouble = error.message;
+}
+
 void InstanceMonitor::OnError(const Error& error, TimePoint now) {
   switch (error.kind) {
     case ErrorKind::kRefused: SetHealth(Health::kRefused, error.message, now); return;

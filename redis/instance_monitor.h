@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "redis/cluster_info.h"
 #include "redis/replication_info.h"
 #include "redis/result.h"
 
@@ -21,6 +22,14 @@ enum class Health {
   kNotRedis,   ///< What answers is no Redis server (or a Sentinel).
 };
 
+/// What a Redis Cluster node says of itself and of its cluster.
+struct ClusterView {
+  ClusterInfo info;
+  ClusterNodes nodes;
+
+  bool operator==(const ClusterView&) const = default;
+};
+
 /// The local evidence about one instance at one moment: a plain value.
 struct InstanceState {
   Health health = Health::kUnknown;
@@ -31,6 +40,8 @@ struct InstanceState {
   TimePoint info_at{};                  ///< When that was.
   TimePoint role_since{};               ///< When its role last changed, as far as was seen.
   ServerInfo server;                    ///< run_id and version; empty until told; renewed at each connection.
+  std::optional<ClusterView> cluster;   ///< Of a Redis Cluster node, as last told; absent: not told yet, or refused.
+  std::string cluster_trouble;          ///< Why a Redis Cluster node did not tell; else empty.
 };
 
 /// Judges one Redis server from its INFO replies, its errors and the passing of time.
@@ -53,6 +64,12 @@ class InstanceMonitor {
 
   /// Takes an `INFO persistence` body.
   void OnPersistenceReply(std::string_view body, TimePoint now);
+
+  /// Takes the bodies of CLUSTER INFO and CLUSTER NODES, asked of a node of Redis Cluster one behind the other.
+  /// Error kMalformedReply: one of them is none; there is no view then.
+  Result<void> OnClusterReplies(std::string_view info, std::string_view nodes);
+  /// Takes the refusal of one of them: there is no view then, but for a connection that ended.
+  void OnClusterError(const Error& error);
 
   /// Takes a failed connection or command. kRefused, kBusy, kAuthentication, kPermission and kProtocol are judged at
   /// once; the others (a closed connection, a timeout, an unreachable or unresolvable host) only let silence count on.

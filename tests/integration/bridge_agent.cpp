@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <utility>
 
@@ -9,7 +10,15 @@ namespace rcb::integration {
 
 BridgeAgent::BridgeAgent(const TestFolder& folder, Options options)
     : options_(std::move(options)), config_(FileOf(folder, ".json")), log_(FileOf(folder, ".log")) {
-  if (!options_.settings.empty()) WriteFile(config_, options_.settings);
+  const std::string settings = WithAccess(options_.settings);
+  if (!settings.empty()) WriteFile(config_, settings);
+}
+
+std::string BridgeAgent::WithAccess(const std::string& settings) const {
+  if (options_.access.empty()) return settings;
+  auto merged = nlohmann::json::parse(options_.access);
+  if (!settings.empty()) merged.update(nlohmann::json::parse(settings));
+  return merged.dump();
 }
 
 std::filesystem::path BridgeAgent::FileOf(const TestFolder& folder, const std::string& suffix) const {
@@ -26,7 +35,7 @@ void BridgeAgent::Start() {
     command.insert(command.end(), {"--sentinel", sentinel});
   }
   if (!options_.sentinels.empty()) command.insert(command.end(), {"--master-name", "mymaster"});
-  if (!options_.settings.empty()) command.insert(command.end(), {"--config", config_.string()});
+  if (!WithAccess(options_.settings).empty()) command.insert(command.end(), {"--config", config_.string()});
   command.insert(command.end(), options_.arguments.begin(), options_.arguments.end());
   process_ = std::make_unique<Process>(Process::Options{.command = command,
                                                         .output = log_,
@@ -35,7 +44,7 @@ void BridgeAgent::Start() {
 }
 
 void BridgeAgent::Reload(const std::string& settings) {
-  WriteFile(config_, settings);
+  WriteFile(config_, WithAccess(settings));
   process_->Signal(SIGHUP);
 }
 

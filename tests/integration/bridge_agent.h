@@ -20,6 +20,7 @@ class BridgeAgent {
     std::vector<std::string> sentinels{};              ///< "127.0.0.1:port" each; may be empty.
     std::vector<std::string> arguments{};              ///< Further ones.
     std::string settings{};                            ///< A JSON object for --config; empty: no file.
+    std::string access{};                              ///< Another one, which stands in every settings as well.
     std::map<std::string, std::string> environment{};  ///< Tokens and passwords, which never go into argv.
     std::string network_namespace{};                   ///< Of its host; empty: this process's.
   };
@@ -37,6 +38,8 @@ class BridgeAgent {
   std::vector<std::string> Complaints() const;
 
  private:
+  /// Empty when neither these settings nor `access` say anything.
+  std::string WithAccess(const std::string& settings) const;
   /// The path of one of its files, named for the Redis.
   std::filesystem::path FileOf(const TestFolder& folder, const std::string& suffix) const;
 

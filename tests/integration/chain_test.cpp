@@ -19,6 +19,20 @@ namespace {
 
 const std::vector<int> kChainOfFive{ReplicationGroup::kNobody, 0, 0, 1, 1};
 
+/// True when the catalog holds exactly `status` and a part of the check's output of every one of `redises`.
+bool AllSay(ReplicationGroup& group, const std::vector<std::size_t>& redises, const std::string& status,
+            const std::string& output) {
+  return std::all_of(redises.begin(), redises.end(), [&](std::size_t redis) {
+    const HealthEntry entry = group.EntryOf(group.redises()[redis].address());
+    return entry.HasTag("replica") && entry.status == status && entry.output.find(output) != std::string::npos;
+  });
+}
+
+/// The `upstream` in the Meta of one Redis.
+std::string UpstreamOf(ReplicationGroup& group, const RedisServer& redis) {
+  return group.EntryOf(redis.address()).meta["upstream"];
+}
+
 }  // namespace
 
 TEST_CASE("chain-five: kill -9 of the head, the middle is promoted, the head returns") {
@@ -36,6 +50,11 @@ TEST_CASE("chain-five: kill -9 of the head, the middle is promoted, the head ret
   };
   REQUIRE(WaitUntil(all_know, 20s, 50ms));
   group.StartAgentsAndWait();
+  for (std::size_t i = 1; i < kChainOfFive.size(); ++i) {
+    const auto upstream = static_cast<std::size_t>(kChainOfFive[i]);
+    CHECK(UpstreamOf(group, group.redises()[i]) == group.redises()[upstream].address());
+  }
+  CHECK(UpstreamOf(group, head).empty());
   Figures figures("chain-five: kill -9 of the head");
 
   const Micros killed = MonotonicMicros();
@@ -77,4 +96,36 @@ TEST_CASE("chain-five: the middle is lost first") {
   CHECK(group.WaitForReplica(middle.address(), returned) == head);
   const History& history = group.FinishAndCheck();
   CHECK(history.ListedIntervals(group.dns(), head).size() == 1);
+}
+
+TEST_CASE("chain-five: no Sentinel; a link is cut above, then the middle is promoted by hand") {
+  ReplicationGroup group({.upstreams = kChainOfFive, .sentinels = false, .agents_know_sentinels = false});
+  RedisServer& head = group.redises()[0];
+  RedisServer& middle = group.redises()[1];
+  group.StartAgentsAndWait();
+  const Micros killed = MonotonicMicros();
+  head.Kill();
+  // Those below keep their own link: it is the one above that ended.
+  const std::string cut = "but " + middle.address() + " above it has lost its link";
+  CHECK(WaitUntil(
+      [&] {
+        return AllSay(group, {1, 2}, "warning", "link to " + head.address() + " is down");
+      },
+      20s, 50ms));
+  CHECK(WaitUntil([&] { return AllSay(group, {3, 4}, "warning", cut); }, 20s, 50ms));
+  CHECK(WaitUntil([&] { return AllSay(group, {1, 2}, "critical", "is down for too long"); }, 60s, 50ms));
+  CHECK(WaitUntil([&] { return AllSay(group, {3, 4}, "critical", cut + " for too long"); }, 20s, 50ms));
+
+  middle.Promote();
+  CHECK(group.WaitForSuccessor(head.address(), killed) == middle.address());
+  CHECK(WaitUntil([&] { return AllSay(group, {3, 4}, "passing", "replica of " + middle.address()); }, 20s, 50ms));
+  group.redises()[2].Follow(middle);
+  head.Start();
+  const Micros returned = MonotonicMicros();
+  head.Follow(middle);
+  CHECK(group.WaitForReplica(head.address(), returned) == middle.address());
+  for (const RedisServer& redis : group.redises()) {
+    CHECK(UpstreamOf(group, redis) == (&redis == &middle ? "" : middle.address()));
+  }
+  group.FinishAndCheck();
 }

@@ -40,10 +40,16 @@ bool HealthEntry::HasTag(const std::string& tag) const {
   return std::find(tags.begin(), tags.end(), tag) != tags.end();
 }
 
+std::string HealthEntry::Meta(const std::string& key) const {
+  const auto found = meta.find(key);
+  return found == meta.end() ? "" : found->second;
+}
+
 ConsulAgent::ConsulAgent(const TestFolder& folder, const Options& options)
     : host_(options.host),
       network_namespace_(options.network_namespace),
       http_port_(PortFor(options, 8500)),
+      https_port_(options.https_port),
       dns_port_(PortFor(options, 8600)),
       serf_port_(PortFor(options, 8301)),
       folder_(folder.path() / ("consul-" + host_ + "-" + std::to_string(http_port_))),
@@ -158,6 +164,8 @@ std::vector<HealthEntry> ConsulAgent::Health(const std::string& service) const {
     entry.address = host + ":" + std::to_string(item.at("Service").at("Port").get<int>());
     const Json& tags = item.at("Service").at("Tags");
     if (tags.is_array()) entry.tags = tags.get<std::vector<std::string>>();
+    const Json& meta = item.at("Service").at("Meta");
+    if (meta.is_object()) entry.meta = meta.get<std::map<std::string, std::string>>();
     entry.status = "passing";
     for (const Json& check : item.at("Checks")) {
       const std::string status = check.at("Status").get<std::string>();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,8 +19,11 @@ struct HealthEntry {
   std::vector<std::string> tags;
   std::string status;  ///< The worst of its checks: passing, warning or critical.
   std::string output;  ///< Of the service's checks, one a line.
+  std::map<std::string, std::string> meta;
 
   bool HasTag(const std::string& tag) const;
+  /// Empty when there is no such key.
+  std::string Meta(const std::string& key) const;
 };
 
 /// A Consul agent, as a rule a server alone (no development mode: data on disk, real elections), on ports of its own.
@@ -38,6 +42,8 @@ class ConsulAgent {
     std::string network_namespace{};
     bool script_checks = false;  ///< Allows registrations to run commands.
     std::string settings{};      ///< A JSON object, merged into its configuration.
+    /// Where it speaks https by its `settings`. 0: nowhere.
+    std::uint16_t https_port = 0;
   };
 
   ConsulAgent(const TestFolder& folder, const Options& options);
@@ -57,6 +63,10 @@ class ConsulAgent {
   std::int64_t WaitForLeader() const;
 
   std::string url() const { return "http://" + host_ + ":" + std::to_string(http_port_); }
+  /// What its agents are told: url(), or https where it has that.
+  std::string agents_url() const {
+    return https_port_ == 0 ? url() : "https://" + host_ + ":" + std::to_string(https_port_);
+  }
   std::string dns() const { return host_ + ":" + std::to_string(dns_port_); }
   std::string serf_address() const { return host_ + ":" + std::to_string(serf_port_); }
   const std::string& host() const { return host_; }
@@ -93,6 +103,7 @@ class ConsulAgent {
   const std::string host_;
   const std::string network_namespace_;
   const std::uint16_t http_port_;
+  const std::uint16_t https_port_;
   const std::uint16_t dns_port_;
   const std::uint16_t serf_port_;
   const std::filesystem::path folder_;

@@ -38,6 +38,7 @@ TEST_CASE("Consul killed and restarted, empty and with its data: the master is b
       const Micros start = MonotonicMicros();
       group.consul().Start();
       const Micros leader = group.consul().WaitForLeader();
+      if (empty) group.IssueToken();
       REQUIRE(WaitUntil([&] { return group.PublishedMaster() == master; }, 20s));
       const Micros listed = group.observer().Look().FirstListed(group.dns(), master, start).value();
       const std::string kind = empty ? "empty: " : "with its data: ";

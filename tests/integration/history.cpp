@@ -64,6 +64,18 @@ void History::ReadLine(const std::string& line) {
   }
 }
 
+History History::Among(const std::vector<std::string>& masters) const {
+  History narrowed = *this;
+  for (auto& [dns, answers] : narrowed.answers_) {
+    for (Answer& answer : answers) {
+      std::erase_if(answer.masters, [&masters](const std::string& master) {
+        return std::find(masters.begin(), masters.end(), master) == masters.end();
+      });
+    }
+  }
+  return narrowed;
+}
+
 const std::vector<History::Answer>& History::Answers(const std::string& dns) const { return Find(answers_, dns); }
 
 const std::vector<History::RoleChange>& History::Roles(const std::string& redis) const { return Find(roles_, redis); }

@@ -45,6 +45,8 @@ class History {
   explicit History(std::filesystem::path file) : file_(std::move(file)) {}
 
   void Refresh();
+  /// The same with the answers narrowed to these masters: of one shard of Redis Cluster.
+  History Among(const std::vector<std::string>& masters) const;
 
   const std::vector<Answer>& Answers(const std::string& dns) const;
   const std::vector<RoleChange>& Roles(const std::string& redis) const;

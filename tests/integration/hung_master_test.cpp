@@ -1,4 +1,6 @@
 // A master that hangs, is replaced, and wakes believing that it still is one.
+// RCB_DOWN_AFTER and RCB_FAILOVER_TIMEOUT: those of sentinel-three in seconds (default 5 and 6). With a long timeout an
+// election that finds no leader is not tried again within the test.
 
 #include <doctest/doctest.h>
 
@@ -13,6 +15,32 @@
 
 using namespace rcb::integration;
 using namespace std::chrono_literals;
+
+namespace {
+
+/// DEBUG SLEEP on the master, for so long that another one is promoted meanwhile; it wakes and is demoted for good.
+void Sleep(ReplicationGroup::Options options, std::chrono::seconds duration) {
+  options.redis_settings = "enable-debug-command yes\n";
+  const std::string down_after = std::to_string(options.down_after.count()) + " ms";
+  ReplicationGroup group(options);
+  RedisServer& hung = group.redises()[0];
+  group.StartAgentsAndWait();
+  Figures figures("sentinel-three: DEBUG SLEEP " + std::to_string(duration.count()) + ", " +
+                  std::to_string(options.sentinel_count) + " Sentinels, down-after " + down_after);
+
+  const Micros asleep = MonotonicMicros();
+  hung.Command({"DEBUG", "SLEEP", std::to_string(duration.count())});  // There is no answer before it wakes.
+  const std::string successor =
+      group.WaitForSuccessor(hung.address(), asleep, 30s, options.down_after + kSentinelDeadline);
+  group.AddMove(figures, "DEBUG SLEEP", successor, asleep);
+  figures.Add("DEBUG SLEEP to gone from DNS",
+              group.observer().Look().FirstNotListed(group.dns(), hung.address(), asleep).value() - asleep);
+  group.WaitForReplica(hung.address(), asleep);
+  group.FinishAndCheck();
+  figures.Print();
+}
+
+}  // namespace
 
 TEST_CASE("a master stopped until after the failover, then continued: not named again") {
   ReplicationGroup group({.down_after = kQuotedDownAfter});
@@ -58,20 +86,13 @@ TEST_CASE("without Sentinel a master that hangs is gone after hang_after, and ba
   figures.Print();
 }
 
-TEST_CASE("sentinel-three: DEBUG SLEEP on the master, down-after 5 s") {
-  ReplicationGroup group({.down_after = 5s, .redis_settings = "enable-debug-command yes\n"});
-  RedisServer& hung = group.redises()[0];
-  group.StartAgentsAndWait();
-  Figures figures("sentinel-three: DEBUG SLEEP 30 on the master, down-after 5 s");
-
-  const Micros asleep = MonotonicMicros();
-  // There is no answer before it wakes. Long enough for a second election, where the first one finds no leader.
-  hung.Command({"DEBUG", "SLEEP", "30"});
-  const std::string successor = group.WaitForSuccessor(hung.address(), asleep);
-  group.AddMove(figures, "DEBUG SLEEP", successor, asleep);
-  figures.Add("DEBUG SLEEP to gone from DNS",
-              group.observer().Look().FirstNotListed(group.dns(), hung.address(), asleep).value() - asleep);
-  group.WaitForReplica(hung.address(), asleep);
-  group.FinishAndCheck();
-  figures.Print();
+TEST_CASE("sentinel-three: DEBUG SLEEP on the master") {
+  const std::chrono::seconds down_after(NumberFromEnvironment("RCB_DOWN_AFTER", 5));
+  // Long enough for a second election, where the first one finds no leader.
+  const std::chrono::seconds failover_timeout(NumberFromEnvironment("RCB_FAILOVER_TIMEOUT", 6));
+  Sleep({.down_after = down_after, .failover_timeout = failover_timeout}, down_after + 25s);
 }
+
+TEST_CASE("sentinel-three: DEBUG SLEEP on the master, but only two Sentinels") { Sleep({.sentinel_count = 2}, 15s); }
+
+TEST_CASE("sentinel-three: DEBUG SLEEP on the master, but only one Sentinel") { Sleep({.sentinel_count = 1}, 8s); }

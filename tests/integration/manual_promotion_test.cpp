@@ -2,9 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <chrono>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,13 +17,6 @@ using namespace std::chrono_literals;
 namespace {
 
 ReplicationGroup::Options WithoutSentinel() { return {.sentinels = false, .agents_know_sentinels = false}; }
-
-std::optional<HealthEntry> EntryOf(ReplicationGroup& group, const std::string& address) {
-  const std::vector<HealthEntry> entries = group.consul().Health("redis");
-  const auto found =
-      std::find_if(entries.begin(), entries.end(), [&](const HealthEntry& entry) { return entry.address == address; });
-  return found == entries.end() ? std::nullopt : std::optional(*found);
-}
 
 }  // namespace
 
@@ -52,11 +43,10 @@ TEST_CASE("manual: SHUTDOWN of the master, a replica promoted by hand, the old o
   REQUIRE(WaitUntil([&] { return group.observer().Look().LastRole(first.address()) == "master"; }, 20s));
   const Micros returned = MonotonicMicros();
   CHECK(HoldsFor([&] { return group.PublishedMaster() == second.address(); }, 3s));
-  const std::optional<HealthEntry> entry = EntryOf(group, first.address());
-  REQUIRE(entry);
-  CHECK(entry->status == "critical");
-  CHECK(entry->output.find("claim is held by") != std::string::npos);
-  CHECK(entry->output.find(std::to_string(second.port())) != std::string::npos);
+  const HealthEntry entry = group.EntryOf(first.address());
+  CHECK(entry.status == "critical");
+  CHECK(entry.output.find("claim is held by") != std::string::npos);
+  CHECK(entry.output.find(std::to_string(second.port())) != std::string::npos);
   first.Follow(second);
   CHECK(group.WaitForReplica(first.address(), returned) == second.address());
   CHECK(group.FinishAndCheck().LastAnswer(group.dns()) == second.address());
@@ -88,9 +78,9 @@ TEST_CASE("empty-return: a master restarted empty is published with a warning") 
   master.Kill();
   master.Start();
   const auto warned = [&] {
-    const std::optional<HealthEntry> entry = EntryOf(group, master.address());
-    return entry && entry->status == "warning" && entry->HasTag("master") &&
-           entry->output.find("unrelated data set") != std::string::npos;
+    const HealthEntry entry = group.EntryOf(master.address());
+    return entry.status == "warning" && entry.HasTag("master") &&
+           entry.output.find("unrelated data set") != std::string::npos;
   };
   CHECK(WaitUntil(warned, 20s, 50ms));
   CHECK(WaitUntil([&] { return group.PublishedMaster() == master.address(); }, 20s));
@@ -108,16 +98,14 @@ TEST_CASE("empty-return: withheld on request, until the operator releases the cl
   master.Kill();
   master.Start();
   const auto withheld = [&] {
-    const std::optional<HealthEntry> entry = EntryOf(group, master.address());
-    return entry && entry->status == "critical" && !entry->HasTag("master") &&
-           entry->output.find("unrelated data set") != std::string::npos;
+    const HealthEntry entry = group.EntryOf(master.address());
+    return entry.status == "critical" && !entry.HasTag("master") &&
+           entry.output.find("unrelated data set") != std::string::npos;
   };
   CHECK(WaitUntil(withheld, 20s, 50ms));
   CHECK(HoldsFor([&] { return group.observer().Look().LastAnswer(group.dns()) == "-"; }, 3s));
 
-  Process release({.command = {RCB_AGENT_BINARY, "claim", "release", "--consul", group.consul().url()},
-                   .output = group.folder().path() / "release.log"});
-  CHECK(release.WaitForExit(5s) == 0);
+  CHECK(group.RunCommand({"claim", "release"}) == 0);
   CHECK(WaitUntil([&] { return group.IsPublished(master.address()); }, 20s, 50ms));
   CHECK(group.FinishAndCheck().LastAnswer(group.dns()) == master.address());
 }

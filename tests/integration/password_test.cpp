@@ -32,6 +32,34 @@ TEST_CASE("passwords: a failover and the old master's return") {
   figures.Print();
 }
 
+TEST_CASE("passwords: changed at run time on every node, in the agents' file and in Sentinel") {
+  const TestFolder secrets;
+  const std::string file = (secrets.path() / "password").string();
+  WriteFile(file, "of-the-group\n");
+  ReplicationGroup group({.down_after = kNoFailover,
+                          .agent_settings = R"({"redis_password_file": ")" + file + "\"}",
+                          .password = "of-the-group"});
+  const std::string master = group.redises()[0].address();
+  group.StartAgentsAndWait();
+  WriteFile(file, "the-second\n");
+  for (const RedisServer& redis : group.redises()) {
+    REQUIRE(redis.Command({"CONFIG", "SET", "masterauth", "the-second"}) == "OK");
+    REQUIRE(redis.Command({"CONFIG", "SET", "requirepass", "the-second"}) == "OK");
+  }
+  for (const RedisSentinel& sentinel : group.sentinels()) {
+    REQUIRE(sentinel.Command({"SENTINEL", "SET", "mymaster", "auth-pass", "the-second"}) == "OK");
+  }
+  // Everybody has to come in anew: agents, replicas, Sentinels.
+  for (const RedisServer& redis : group.redises()) {
+    for (const char* type : {"replica", "pubsub", "normal"}) {
+      RedisCommand(redis.address(), {"CLIENT", "KILL", "TYPE", type}, "the-second");
+    }
+  }
+  CHECK(WaitUntil([&] { return group.IsPublished(master) && group.SentinelsAgree(master); }, 20s, 50ms));
+  CHECK(HoldsFor([&] { return group.IsPublished(master); }, 3s, 50ms));
+  CHECK(group.FinishAndCheck().ListedIntervals(group.dns(), master).size() == 1);
+}
+
 TEST_CASE("passwords: changed at run time, and told to the agent by its file") {
   TestFolder folder;
   ConsulAgent consul(folder);

@@ -9,6 +9,7 @@ namespace rcb::integration {
 
 RedisSentinel::RedisSentinel(const TestFolder& folder, const Options& options)
     : port_(options.network_namespace.empty() ? FreePort() : std::uint16_t{26379}),
+      tls_port_(options.tls_port),
       host_(options.host),
       own_password_(options.own_password),
       network_namespace_(options.network_namespace),
@@ -40,9 +41,9 @@ void RedisSentinel::Start() {
   }
 }
 
-bool RedisSentinel::SeesGroupAtRest(const std::string& master) const {
+bool RedisSentinel::SeesGroupAtRest(const std::string& master, std::size_t other_sentinels) const {
   if (!Names(master) || MasterField("flags") != "master" || MasterField("num-slaves") != "2" ||
-      MasterField("num-other-sentinels") != "2") {
+      MasterField("num-other-sentinels") != std::to_string(other_sentinels)) {
     return false;
   }
   // A replica that last said master is converted within seconds, even when it has been promoted meanwhile.

@@ -27,6 +27,7 @@ class RedisSentinel {
     std::string host = "127.0.0.1";
     /// Of a host of its own, where `host` is an address and the port is the usual one. Empty: this process's.
     std::string network_namespace{};
+    std::uint16_t tls_port = 0;  ///< As of RedisServer.
   };
 
   RedisSentinel(const TestFolder& folder, const Options& options);
@@ -35,25 +36,26 @@ class RedisSentinel {
   void Start();
   void Kill() { process_.reset(); }
 
-  std::uint16_t port() const { return port_; }
-  std::string address() const { return host_ + ":" + std::to_string(port_); }
+  std::uint16_t port() const { return tls_port_ != 0 ? tls_port_ : port_; }
+  std::string address() const { return host_ + ":" + std::to_string(port()); }
   Process& process() { return *process_; }
   std::string Command(const std::vector<std::string>& command) const {
-    return RedisCommand(address(), command, own_password_);
+    return RedisCommand(host_ + ":" + std::to_string(port_), command, own_password_);
   }
 
   /// True when it names `master` ("address:port") as the group's master.
   bool Names(const std::string& master) const { return MasterField("ip") + ":" + MasterField("port") == master; }
 
-  /// True when it names `master`, knows two other Sentinels and two healthy replicas that it has heard say slave,
+  /// True when it names `master`, knows so many other Sentinels and two healthy replicas that it has heard say slave,
   /// and neither a failover nor a conversion is due from it.
-  bool SeesGroupAtRest(const std::string& master) const;
+  bool SeesGroupAtRest(const std::string& master, std::size_t other_sentinels = 2) const;
 
  private:
   /// A field of SENTINEL MASTER mymaster ("num-slaves", "flags", "port"); empty when there is none.
   std::string MasterField(const std::string& field) const;
 
   const std::uint16_t port_;
+  const std::uint16_t tls_port_;
   const std::string host_;
   const std::string own_password_;
   const std::string network_namespace_;

@@ -10,6 +10,7 @@ namespace rcb::integration {
 
 RedisServer::RedisServer(const TestFolder& folder, const Options& options)
     : port_(options.network_namespace.empty() ? FreePort() : std::uint16_t{6379}),
+      tls_port_(options.tls_port),
       host_(options.host),
       password_(options.password),
       network_namespace_(options.network_namespace),
@@ -24,10 +25,14 @@ RedisServer::RedisServer(const TestFolder& folder, const Options& options)
   WriteFile(folder_ / "redis.conf", text);
 }
 
-void RedisServer::Start() {
+void RedisServer::Launch() {
   process_ = std::make_unique<Process>(Process::Options{.command = {"redis-server", (folder_ / "redis.conf").string()},
                                                         .output = folder_ / "log",
                                                         .network_namespace = network_namespace_});
+}
+
+void RedisServer::Start() {
+  Launch();
   if (!WaitUntil([this] { return Command({"PING"}) == "PONG"; }, std::chrono::seconds(10))) {
     throw std::runtime_error("redis-server at " + address() + " does not answer; see " + (folder_ / "log").string());
   }

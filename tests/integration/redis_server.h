@@ -22,18 +22,24 @@ class RedisServer {
     std::string host = "127.0.0.1";  ///< Any of 127.0.0.0/8; others than the first are announced to the master.
     /// Of a host of its own, where `host` is an address and the port is the usual one. Empty: this process's.
     std::string network_namespace{};
+    /// Where it listens with TLS by its `settings`: its published port. The other one, in the clear, is for Command()
+    /// alone. 0: that one is published.
+    std::uint16_t tls_port = 0;
   };
 
   RedisServer(const TestFolder& folder, const Options& options);
   explicit RedisServer(const TestFolder& folder) : RedisServer(folder, Options()) {}
 
-  /// Returns when it answers. Throws std::runtime_error when it does not within 10 s.
+  void Launch();  ///< Returns at once, while it still reads its data set.
+  /// Launches it and returns when it answers. Throws std::runtime_error when it does not within 10 s.
   void Start();
   void Kill() { process_.reset(); }  ///< SIGKILL. Start() brings it back with the configuration that it had.
 
-  std::uint16_t port() const { return port_; }
+  std::uint16_t port() const { return tls_port_ != 0 ? tls_port_ : port_; }
   const std::string& host() const { return host_; }
-  std::string address() const { return host_ + ":" + std::to_string(port_); }
+  std::string address() const { return host_ + ":" + std::to_string(port()); }
+  /// Where Command() asks, in the clear.
+  std::string clear_address() const { return host_ + ":" + std::to_string(port_); }
   Process& process() { return *process_; }
   /// REPLICAOF.
   void Follow(const RedisServer& master) const { Command({"REPLICAOF", master.host(), std::to_string(master.port())}); }
@@ -41,11 +47,12 @@ class RedisServer {
   /// A field of INFO replication; empty when there is none.
   std::string InfoField(const std::string& name) const;
   std::string Command(const std::vector<std::string>& command) const {
-    return RedisCommand(address(), command, password_);
+    return RedisCommand(clear_address(), command, password_);
   }
 
  private:
   const std::uint16_t port_;
+  const std::uint16_t tls_port_;
   const std::string host_;
   const std::string password_;
   const std::string network_namespace_;

@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <chrono>
 #include <string>
 
@@ -13,18 +12,6 @@
 
 using namespace rcb::integration;
 using namespace std::chrono_literals;
-
-namespace {
-
-/// What stands in the catalog for `address`.
-HealthEntry EntryOf(ReplicationGroup& group, const std::string& address) {
-  const std::vector<HealthEntry> entries = group.consul().Health("redis");
-  const auto found =
-      std::find_if(entries.begin(), entries.end(), [&](const HealthEntry& entry) { return entry.address == address; });
-  return found == entries.end() ? HealthEntry() : *found;
-}
-
-}  // namespace
 
 TEST_CASE("a master whose script does not end: unchanged for 10 s, then critical, and back when it is killed") {
   ReplicationGroup group(
@@ -39,7 +26,7 @@ TEST_CASE("a master whose script does not end: unchanged for 10 s, then critical
   const Micros gone = group.observer().Look().FirstNotListed(group.dns(), busy.address(), started).value();
   CHECK(gone - started > 9'500'000);
   figures.Add("script started to gone from DNS (bound 10 s)", gone - started);
-  const HealthEntry entry = EntryOf(group, busy.address());
+  const HealthEntry entry = group.EntryOf(busy.address());
   CHECK(entry.HasTag("master"));
   CHECK(entry.status == "critical");
   CHECK(entry.output.find("BUSY") != std::string::npos);
@@ -60,7 +47,7 @@ TEST_CASE("a permission that is taken away: not published, and named; back when 
   group.StartAgentsAndWait();
   REQUIRE(master.Command({"ACL", "SETUSER", "default", "-info"}) == "OK");
   const auto withheld = [&] {
-    const HealthEntry entry = EntryOf(group, master.address());
+    const HealthEntry entry = group.EntryOf(master.address());
     return !entry.HasTag("master") && entry.status == "critical" && entry.output.find("info") != std::string::npos;
   };
   CHECK(WaitUntil(withheld, 20s, 50ms));

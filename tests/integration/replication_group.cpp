@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <stdexcept>
+#include <utility>
 
 #include "tests/integration/wait_until.h"
 
@@ -20,18 +22,23 @@ void WaitOrThrow(const std::function<bool()>& condition, std::chrono::millisecon
   if (!WaitUntil(condition, deadline)) throw std::runtime_error("the test's set-up failed: " + what);
 }
 
+std::optional<SecuredAccess> Secure(const TestFolder& folder, const ReplicationGroup::Options& options) {
+  if (!options.secured) return std::nullopt;
+  return std::make_optional<SecuredAccess>(folder, options.agent_settings.find("demote") != std::string::npos);
+}
+
 }  // namespace
 
 ReplicationGroup::ReplicationGroup(const Options& options)
-    : consul_(folder_, {.script_checks = options.script_checks}) {
+    : secured_(Secure(folder_, options)), consul_(folder_, ConsulOptions({.script_checks = options.script_checks})) {
   consul_.Start();
   for (std::size_t i = 0; options.separate_hosts && i < options.upstreams.size(); ++i) {
     const std::string number = std::to_string(i + 2);
     host_consuls_
-        .emplace_back(folder_, ConsulAgent::Options{.host = "127.0.0." + number,
-                                                    .node = "host-" + number,
-                                                    .join = consul_.serf_address(),
-                                                    .script_checks = options.script_checks})
+        .emplace_back(folder_, ConsulOptions({.host = "127.0.0." + number,
+                                              .node = "host-" + number,
+                                              .join = consul_.serf_address(),
+                                              .script_checks = options.script_checks}))
         .Start();
   }
   StartRedises(options);
@@ -39,26 +46,45 @@ ReplicationGroup::ReplicationGroup(const Options& options)
   consul_.WaitForLeader();
   for (const ConsulAgent& agent : host_consuls_) agent.WaitForLeader();
 
+  IssueToken();
+
   std::vector<std::string> addresses;
-  for (const RedisServer& redis : redises_) addresses.push_back(redis.address());
+  for (const RedisServer& redis : redises_) addresses.push_back(redis.address() + "=" + redis.clear_address());
   // Each client agent asks the server in turn: at every millisecond they would be busy with nothing else.
   if (options.separate_hosts) observed_every_ = 2ms;
-  observer_.emplace(folder_, DnsServers(), addresses,
-                    Observer::Options{.redis_password = options.password, .every = observed_every_});
+  observer_.emplace(
+      folder_, DnsServers(), addresses,
+      Observer::Options{.redis_password = secured_ ? SecuredAccess::operator_password() : options.password,
+                        .every = observed_every_});
   for (const std::string& server : DnsServers()) {
     WaitOrThrow([&] { return observer_->Look().LastAnswer(server) == "-"; }, kSetUpDeadline, "DNS does not answer");
   }
   MakeAgents(options);
 }
 
+ConsulAgent::Options ReplicationGroup::ConsulOptions(ConsulAgent::Options options) const {
+  if (!secured_) return options;
+  options.acl = true;
+  options.https_port = FreePort();
+  options.settings = secured_->ConsulSettings(options.https_port);
+  return options;
+}
+
 void ReplicationGroup::StartRedises(const Options& options) {
   for (std::size_t i = 0; i < options.upstreams.size(); ++i) {
     const std::string host = options.separate_hosts ? host_consuls_[i].host() : "127.0.0.1";
-    redises_
-        .emplace_back(
-            folder_,
-            RedisServer::Options{.settings = options.redis_settings, .password = options.password, .host = host})
-        .Start();
+    RedisServer::Options redis{.settings = options.redis_settings, .password = options.password, .host = host};
+    if (secured_) {
+      redis.tls_port = FreePort();
+      redis.settings += secured_->RedisLines(redis.tls_port);
+      redis.password = SecuredAccess::operator_password();
+    }
+    redises_.emplace_back(folder_, redis).Start();
+  }
+  // RCB_SERVER_SAYS: what the INFO of the version that is to be tested has.
+  const char* const wanted = std::getenv("RCB_SERVER_SAYS");
+  if (wanted != nullptr && redises_[0].Command({"INFO", "server"}).find(wanted) == std::string::npos) {
+    throw std::runtime_error("the redis-server in PATH does not say " + std::string(wanted));
   }
   for (std::size_t i = 0; i < options.upstreams.size(); ++i) {
     if (options.upstreams[i] != kNobody) redises_[i].Follow(redises_[static_cast<std::size_t>(options.upstreams[i])]);
@@ -71,24 +97,38 @@ void ReplicationGroup::StartRedises(const Options& options) {
 }
 
 void ReplicationGroup::StartSentinels(const Options& options) {
-  for (int i = 0; i < 3; ++i) {
-    sentinels_
-        .emplace_back(folder_, RedisSentinel::Options{.master = redises_[0].address(),
-                                                      .down_after = options.down_after,
-                                                      .password = options.password})
-        .Start();
+  for (int i = 0; i < options.sentinel_count; ++i) {
+    RedisSentinel::Options sentinel{.master = redises_[0].address(),
+                                    .quorum = std::min(options.sentinel_count, 2),
+                                    .down_after = options.down_after,
+                                    .failover_timeout = options.failover_timeout,
+                                    .password = options.password};
+    if (secured_) {
+      sentinel.tls_port = FreePort();
+      sentinel.settings = secured_->SentinelLines(sentinel.tls_port);
+      sentinel.password = SecuredAccess::sentinel_password();
+      sentinel.own_password = SecuredAccess::operator_password();
+    }
+    sentinels_.emplace_back(folder_, sentinel).Start();
   }
   WaitOrThrow([&] { return SentinelsAgree(redises_[0].address()); }, kSentinelDeadline,
               "the Sentinels do not see the group");
 }
 
 void ReplicationGroup::MakeAgents(const Options& options) {
+  // The environment would win over it.
+  const bool password_in_file = options.agent_settings.find("redis_password_file") != std::string::npos;
   for (std::size_t i = 0; i < redises_.size(); ++i) {
     BridgeAgent::Options agent{.redis = redises_[i].address(),
-                               .consul = options.separate_hosts ? host_consuls_[i].url() : consul_.url(),
+                               .consul = (options.separate_hosts ? host_consuls_[i] : consul_).agents_url(),
                                .settings = options.agent_settings,
                                .environment = options.agent_environment};
-    if (!options.password.empty()) agent.environment["REDISCLI_AUTH"] = options.password;
+    if (secured_) {
+      agent.access = secured_->AgentSettings();
+      agent.environment["CREDENTIALS_DIRECTORY"] = folder_.path().string();
+    } else if (!options.password.empty() && !password_in_file) {
+      agent.environment["REDISCLI_AUTH"] = options.password;
+    }
     if (options.agents_know_sentinels) {
       for (const RedisSentinel& sentinel : sentinels_) agent.sentinels.push_back(sentinel.address());
     }
@@ -129,6 +169,10 @@ void ReplicationGroup::StartAgentsAndWait() {
   }
 }
 
+void ReplicationGroup::IssueToken() {
+  if (secured_) secured_->SetToken(consul_.CreateToken(SecuredAccess::ConsulPolicy()));
+}
+
 const History& ReplicationGroup::FinishAndCheck(std::chrono::microseconds tolerated) {
   const History& history = observer_->Finish();
   for (const std::string& server : DnsServers()) {
@@ -146,7 +190,32 @@ const History& ReplicationGroup::FinishAndCheck(std::chrono::microseconds tolera
   const std::int64_t seconds = samples.seconds - 1 - history.TimeWithoutAnswer(dns()) / 1'000'000;
   CHECK(samples.count >= least_per_second * seconds);
   for (BridgeAgent& agent : agents_) CHECK(agent.process().IsRunning());
+  if (secured_) CheckNothingDenied();
   return history;
+}
+
+void ReplicationGroup::CheckNothingDenied() const {
+  std::vector<std::string> acl_logs;
+  for (const RedisServer& redis : redises_) acl_logs.push_back(redis.Command({"ACL", "LOG"}));
+  for (const RedisSentinel& sentinel : sentinels_) acl_logs.push_back(sentinel.Command({"ACL", "LOG"}));
+  for (const std::string& acl_log : acl_logs) {
+    CAPTURE(acl_log);
+    CHECK(acl_log.find("redis-consul-agent") == std::string::npos);
+  }
+  for (const BridgeAgent& agent : agents_) {
+    const std::string log = agent.Log();
+    CHECK(log.find("lacks a rule") == std::string::npos);
+    for (const std::string& secret : secured_->Secrets()) CHECK(log.find(secret) == std::string::npos);
+  }
+}
+
+std::optional<int> ReplicationGroup::RunCommand(std::vector<std::string> words) const {
+  words.insert(words.begin(), RCB_AGENT_BINARY);
+  words.insert(words.end(), {"--consul", consul_.agents_url()});
+  Process process({.command = std::move(words),
+                   .output = folder_.path() / "command.log",
+                   .environment = secured_ ? secured_->Environment() : std::map<std::string, std::string>{}});
+  return process.WaitForExit(5s);
 }
 
 RedisServer& ReplicationGroup::at(const std::string& address) { return redises_[IndexOf(address)]; }
@@ -173,18 +242,27 @@ bool ReplicationGroup::IsPublished(const std::string& master) {
          });
 }
 
+HealthEntry ReplicationGroup::EntryOf(const std::string& address) const {
+  const std::vector<HealthEntry> entries = consul_.Health("redis");
+  const auto found =
+      std::find_if(entries.begin(), entries.end(), [&](const HealthEntry& entry) { return entry.address == address; });
+  return found == entries.end() ? HealthEntry() : *found;
+}
+
 bool ReplicationGroup::SentinelsName(const std::string& master) {
   return std::all_of(sentinels_.begin(), sentinels_.end(),
                      [&](const RedisSentinel& sentinel) { return sentinel.Names(master); });
 }
 
 bool ReplicationGroup::SentinelsAgree(const std::string& master) {
-  return std::all_of(sentinels_.begin(), sentinels_.end(),
-                     [&](const RedisSentinel& sentinel) { return sentinel.SeesGroupAtRest(master); });
+  return std::all_of(sentinels_.begin(), sentinels_.end(), [&](const RedisSentinel& sentinel) {
+    return sentinel.SeesGroupAtRest(master, sentinels_.size() - 1);
+  });
 }
 
 std::string ReplicationGroup::WaitForSuccessor(const std::string& old_master, Micros start,
-                                               std::chrono::milliseconds deadline) {
+                                               std::chrono::milliseconds deadline,
+                                               std::chrono::milliseconds promotion_deadline) {
   std::vector<std::string> promoted;
   const auto anybody_promoted = [&] {
     promoted.clear();
@@ -194,7 +272,7 @@ std::string ReplicationGroup::WaitForSuccessor(const std::string& old_master, Mi
     }
     return !promoted.empty();
   };
-  if (!WaitUntil(anybody_promoted, kSentinelDeadline)) {
+  if (!WaitUntil(anybody_promoted, promotion_deadline)) {
     throw std::runtime_error("nobody is promoted in place of " + old_master);
   }
   std::string successor;

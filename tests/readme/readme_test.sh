@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs every command of the README's sh blocks on a sandbox of its own, and compares the README's table of settings with what
-# `check-config` prints. A command that this test does not know fails it: teach it here.
+# `check-config` prints, and the entries that tests/README.md names with those of ctest. A command that this test does not know fails it: teach it here.
 #   readme_test.sh AGENT_BINARY
 # shellcheck source=tests/recipes/harness.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../recipes/harness.sh"
@@ -74,5 +74,16 @@ if [[ $in_table == "$in_program" ]]; then
   echo "ok: the table of settings"
 else
   fail "the table of settings differs from check-config: $(diff <(echo "$in_table") <(echo "$in_program"))"
+fi
+
+# Every entry that tests/README.md names is one that ctest has.
+# shellcheck disable=SC2016  # These are backquotes, too.
+named=$(grep -o '`[a-z]*_[a-z0-9_]*`' tests/README.md | tr -d '`' | sort -u)
+known=$(ctest --test-dir "$(dirname "$agent")/.." -N | awk '/Test +#/ {print $3}' | sort)
+unknown=$(comm -23 <(echo "$named") <(echo "$known"))
+if [[ $named && -z $unknown ]]; then
+  echo "ok: the entries that tests/README.md names"
+else
+  fail "tests/README.md names what ctest does not have: $unknown"
 fi
 finish

@@ -502,10 +502,6 @@ TEST_CASE("Arbiter: local evidence, row by row") {
     bench.Claimed(Bench::ClaimOf(kPort, 5));
     CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kCritical, "loading");
   }
-  SUBCASE("a cluster node is not published") {
-    bench.state.server.mode = "cluster";
-    CheckPublished(bench.Decide(), Tag::kNone, CheckStatus::kCritical, "Cluster");
-  }
 }
 
 TEST_CASE("Arbiter: authority replication") {

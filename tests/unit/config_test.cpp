@@ -83,7 +83,7 @@ TEST_CASE("Config: errors name the thing and the remedy") {
       {R"({"ttl": "99999999999999999999s"})", "no duration"},
       {R"({"service": "my.redis"})", "DNS label"},
       {R"({"tags": ["master"]})", "agent's own"},
-      {R"({"authority": "me"})", "\"auto\", \"sentinel\" or \"replication\""},
+      {R"({"authority": "me"})", "\"auto\", \"sentinel\", \"replication\" or \"cluster\""},
       {R"({"redis_password_file": "/nonexistent/password"})", "/nonexistent/password"},
       {"{\n\"redis\": [\n}", "line 3"},
       {"[]", "JSON object"},

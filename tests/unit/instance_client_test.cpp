@@ -48,6 +48,26 @@ TEST_CASE("InstanceClient: an answering server, its identity and role") {
   CHECK(loop.RunUntil([&] { return watcher.IsRole(Role::kMaster); }));
 }
 
+TEST_CASE("InstanceClient: a node of Redis Cluster tells its view of it, where it may be asked") {
+  RealServer server("cluster-enabled yes\ncluster-port " + std::to_string(FreePort()));
+  TestLoop loop;
+  Watcher watcher(loop, server.port());
+  REQUIRE(loop.RunUntil([&] { return watcher.client.state().cluster.has_value(); }));
+  CHECK(watcher.Is(Health::kAnswering));
+  CHECK(watcher.client.state().server.mode == "cluster");
+  CHECK_FALSE(watcher.client.state().cluster->info.state_ok);
+  CHECK(watcher.client.state().cluster->nodes.slots.empty());
+  server.Ask("CLUSTER ADDSLOTSRANGE 0 16383");
+  CHECK(loop.RunUntil([&] {
+    const auto& cluster = watcher.client.state().cluster;
+    return cluster && cluster->info.state_ok && cluster->nodes.slots.size() == SlotSet::kSlots;
+  }));
+  server.Ask("ACL SETUSER default -cluster");
+  CHECK(loop.RunUntil([&] { return !watcher.client.state().cluster; }));
+  CHECK(watcher.Is(Health::kAnswering));
+  CHECK(watcher.client.state().cluster_trouble.find("NOPERM") != std::string::npos);
+}
+
 TEST_CASE("InstanceClient: a killed server is refused, and what it told last stays") {
   RealServer server;
   TestLoop loop;

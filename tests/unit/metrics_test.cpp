@@ -71,6 +71,7 @@ TEST_CASE("Metrics: what is known stands there, what is not known does not") {
                 R"(redis_consul_agent_published_check{service="redis",redis="127.0.0.1:6379",status="passing"} 0)"));
   CHECK(HasLine(text, R"(redis_consul_agent_claim_epoch{service="redis",authority="replication"} 9)"));
   CHECK(HasLine(text, R"(redis_consul_agent_catalog_masters{service="redis"} 1)"));
+  CHECK(text.find("catalog_shard_masters") == std::string::npos);
   CHECK(HasLine(text, "redis_consul_agent_takeovers_total 2"));
   CHECK(HasLine(text, R"(redis_consul_agent_role_changes_total{service="redis",redis="127.0.0.1:6379"} 3)"));
   CHECK(HasLine(text, R"(redis_consul_agent_failover_publish_seconds_bucket{le="0.005"} 0)"));
@@ -97,4 +98,26 @@ TEST_CASE("Metrics: of several groups each has its own, by service") {
   CHECK(HasLine(text, R"(redis_consul_agent_ready{service="cache"} 1)"));
   CHECK(HasLine(text, R"(redis_consul_agent_catalog_masters{service="queue"} 0)"));
   CHECK(text.find(R"(catalog_masters{service="cache"})") == std::string::npos);
+}
+
+TEST_CASE("Metrics: in Redis Cluster masters are counted by shard") {
+  Snapshot snapshot;
+  snapshot.status.service = "redis";
+  snapshot.status.authority = "cluster";
+  snapshot.status.catalog_read = true;
+  const auto add = [&snapshot](const char* shard, const char* tag, bool served) {
+    CatalogStatus entry;
+    entry.shard = shard;
+    entry.tags = {tag, shard};
+    entry.served = served;
+    snapshot.status.catalog.push_back(entry);
+  };
+  add("shard-0", "master", true);
+  add("shard-0", "replica", true);
+  add("shard-5461", "master", false);
+  add("shard-5461", "replica", true);
+  const std::string text = RenderMetrics(snapshot);
+  CHECK(HasLine(text, R"(redis_consul_agent_catalog_shard_masters{service="redis",shard="shard-0"} 1)"));
+  CHECK(HasLine(text, R"(redis_consul_agent_catalog_shard_masters{service="redis",shard="shard-5461"} 0)"));
+  CHECK(text.find("agent_catalog_masters") == std::string::npos);
 }

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <string>
 
@@ -40,14 +41,16 @@ TEST_CASE("INFO replication of every supported version is understood, CRLF or LF
       {"redis-3.2-replica.txt", Role::kReplica, 0, 0, false, ""},
       {"redis-4.0-master.txt", Role::kMaster, 1, 5600, true, ""},
       {"redis-4.0-replica.txt", Role::kReplica, 0, 5600, true, ""},
+      {"redis-6.0-master.txt", Role::kMaster, 1, 291, true, ""},
+      {"redis-6.0-replica.txt", Role::kReplica, 0, 291, true, ""},
       {"redis-6.2-master.txt", Role::kMaster, 2, 777216, true, "no-failover"},
       {"redis-6.2-replica.txt", Role::kReplica, 0, 777216, true, "no-failover"},
       {"redis-7.0-master.txt", Role::kMaster, 1, 50, true, "no-failover"},
       {"redis-7.0-replica.txt", Role::kReplica, 0, 50, true, "no-failover"},
-      {"redis-8.0-master.txt", Role::kMaster, 2, 2062, true, "waiting-for-sync"},
-      {"redis-8.0-replica.txt", Role::kReplica, 0, 2062, true, "no-failover"},
-      {"valkey-8-master.txt", Role::kMaster, 1, 364, true, "no-failover"},
-      {"valkey-8-replica.txt", Role::kReplica, 0, 364, true, "no-failover"},
+      {"redis-8.0-master.txt", Role::kMaster, 1, 291, true, "no-failover"},
+      {"redis-8.0-replica.txt", Role::kReplica, 0, 291, true, "no-failover"},
+      {"valkey-8-master.txt", Role::kMaster, 1, 291, true, "no-failover"},
+      {"valkey-8-replica.txt", Role::kReplica, 0, 291, true, "no-failover"},
   };
   for (const Row& row : rows) {
     CAPTURE(row.file);
@@ -97,6 +100,18 @@ TEST_CASE("A replica tells its upstream and the state of the link") {
   const auto writable = ParseReplicationInfo(ReadData("redis-4.0-replica.txt"));
   REQUIRE(writable);
   CHECK_FALSE(writable->read_only);
+}
+
+TEST_CASE("A promoted replica tells whose data set it continues") {
+  for (const std::string version : {"redis-6.0", "redis-7.0", "redis-8.0", "valkey-8"}) {
+    CAPTURE(version);
+    const auto info = ParseReplicationInfo(ReadData(version + "-promoted.txt"));
+    REQUIRE(info);
+    CHECK(info->role == Role::kMaster);
+    CHECK(info->replid2.size() == 40);
+    CHECK(info->replid2 != std::string(40, '0'));
+    CHECK(info->second_repl_offset.value_or(0) > 0);
+  }
 }
 
 TEST_CASE("A master tells its replicas, by address or name") {
@@ -157,16 +172,24 @@ TEST_CASE("INFO server tells run id, version and mode") {
   CHECK(redis->mode == "standalone");
   CHECK(redis->tcp_port == 21902);
 
-  const auto valkey = ParseServerInfo(ReadData("valkey-8-server.txt"));
-  REQUIRE(valkey);
-  CHECK(valkey->redis_version == "8.0.1");
-  CHECK(valkey->mode == "standalone");
+  for (const auto& [file, version] : std::map<std::string, std::string>{
+           {"redis-6.0-server.txt", "6.0.16"}, {"redis-8.0-server.txt", "8.0.2"}, {"valkey-8-server.txt", "8.1.1"}}) {
+    CAPTURE(file);
+    const auto told = ParseServerInfo(ReadData(file));
+    REQUIRE(told);
+    CHECK(told->run_id.size() == 40);
+    CHECK(told->redis_version == version);
+    CHECK(told->mode == "standalone");
+    CHECK(told->tcp_port == 22901);
+  }
 
   CHECK_FALSE(ParseServerInfo("redis_version:7.0.15\r\n"));
 }
 
 TEST_CASE("INFO persistence tells whether the data set is being read") {
-  CHECK_FALSE(ParseLoading(ReadData("redis-7.0-persistence.txt")));
+  for (const char* version : {"redis-6.0", "redis-7.0", "redis-8.0", "valkey-8"}) {
+    CHECK_FALSE(ParseLoading(ReadData(std::string(version) + "-persistence.txt")));
+  }
   CHECK(ParseLoading("# Persistence\r\nloading:1\r\nasync_loading:0\r\n"));
   CHECK_FALSE(ParseLoading("# Persistence\r\nasync_loading:1\r\n"));
   CHECK_FALSE(ParseLoading(""));
