@@ -66,8 +66,10 @@ done <<<"$commands"
 # shellcheck disable=SC2016  # The backquotes are those of the table.
 in_table=$(awk '/^## Configure/ {on = 1} /^## From/ {on = 0} on && /^\| `/ {split($0, cell, "|"); print cell[2]}' README.md |
   grep -o '`[a-z_]*`' | tr -d '`' | sort)
-in_program=$("$agent" check-config | grep -o '^  "[a-z_]*"' | tr -d ' "' |
-  sed 's/^\(redis_password\|sentinel_password\|consul_token\)$/\1_file/' | sort)
+# "groups" is printed where there are some.
+in_program=$({ "$agent" check-config && "$agent" check-config --config <(echo '{"groups": [{"service": "a"}]}'); } |
+  grep -o '^  "[a-z_]*"' | tr -d ' "' |
+  sed 's/^\(redis_password\|sentinel_password\|consul_token\)$/\1_file/' | sort -u)
 if [[ $in_table == "$in_program" ]]; then
   echo "ok: the table of settings"
 else
