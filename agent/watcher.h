@@ -48,6 +48,8 @@ class Watcher {
   void OnTick();  ///< To be called every kTick.
   static constexpr std::chrono::milliseconds kTick{100};
 
+  /// This host's name, as it stands in service IDs.
+  static std::string HostName();
   /// What this agent registers in Consul.
   std::vector<std::string> ServiceIds() const { return ServiceIds(config_); }
   /// What an agent of this host would register with these settings.
