@@ -734,6 +734,7 @@ std::string DescribeConfig(const Config& config) {
   Json object;
   if (config.groups.empty()) {
     object = Describe(config);
+    object[kGroupsKey] = Json::array();
   } else {
     object = DescribePart(config, true);
     for (const Config& group : config.groups) object[kGroupsKey].push_back(DescribePart(group, false));

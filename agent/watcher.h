@@ -162,11 +162,11 @@ class Watcher {
   // Destroyed first: their callbacks reach everything above.
   std::map<redis::Endpoint, Sentinel> sentinels_;
   std::vector<std::unique_ptr<redis::InstanceClient>> instances_;
-  std::vector<Replica> replicas_;  ///< By instance.
+  std::vector<Replica> replicas_;           ///< By instance.
+  std::unique_ptr<consul::Client> client_;  ///< Outlives the watches, so that they can cancel their queries.
   std::unique_ptr<consul::Watch> claim_watch_;
   std::unique_ptr<consul::Watch> catalog_watch_;
   std::unique_ptr<consul::Watch> replica_watch_;  ///< Where the replicas have a service of their own.
-  std::unique_ptr<consul::Client> client_;
 };
 
 }  // namespace rcb::agent
