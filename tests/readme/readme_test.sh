@@ -37,6 +37,10 @@ while read -r command; do
       expect "what is installed" '0\.' "$work/root/usr/bin/redis-consul-agent" --version
       ;;
     'redis-consul-agent check-config') expect "$command" '"service": "redis"' "$agent" check-config ;;
+    'redis-consul-agent check-config --discover '*)
+      # shellcheck disable=SC2086
+      expect "$command" '"192.0.2.12:26379"' $command
+      ;;
     'redis-consul-agent status' | 'redis-consul-agent explain')
       # shellcheck disable=SC2086
       expect "$command" 'passing.*master at epoch 0|master, passing' $command --listen "127.0.0.1:$((base + 31))"
