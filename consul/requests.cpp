@@ -51,6 +51,7 @@ HttpRequest Read(std::string path, std::uint64_t index, std::chrono::millisecond
   if (index != 0) {
     request.path += "&index=" + std::to_string(index) + "&wait=" + std::to_string(wait.count()) + "ms";
     request.timeout = wait + wait / 16 + kBlockingGrace;
+    request.waits = true;
   }
   return request;
 }

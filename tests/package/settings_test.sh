@@ -16,8 +16,10 @@ same() {
   fi
 }
 
-in_program=$("$agent" check-config | grep -o '^  "[a-z_]*"' | tr -d ' "' |
-  sed 's/^\(redis_password\|sentinel_password\|consul_token\)$/\1_file/' | sort)
+# "groups" is printed where there are some.
+in_program=$({ "$agent" check-config && "$agent" check-config --config <(echo '{"groups": [{"service": "a"}]}'); } |
+  grep -o '^  "[a-z_]*"' | tr -d ' "' |
+  sed 's/^\(redis_password\|sentinel_password\|consul_token\)$/\1_file/' | sort -u)
 in_page=$(sed -nE 's/^\.It Li ([a-z_]+( , [a-z_]+)*)( No .*)?$/\1/p' packaging/man/redis-consul-agent.json.5 |
   tr -d ' ' | tr ',' '\n' | sort)
 same "the keys of redis-consul-agent.json(5)" "$in_program" "$in_page"

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "agent/arbiter.h"
+#include "readme_table.h"
 
 using namespace rcb;
 using namespace rcb::agent;
@@ -77,7 +78,59 @@ struct Bench {
   Arbiter arbiter;
 };
 
+/// A row of README's table "node of Redis Cluster": the evidence, made on a bench that was a published master before.
+struct TableRow {
+  const char* evidence;
+  void (*make)(Bench&);
+};
+
+const TableRow kTableRows[] = {
+    {"master with slots, cluster_state ok", [](Bench&) {}},
+    {"master without slots", [](Bench& bench) { bench.state.cluster->nodes.slots = {}; }},
+    {"master whose slots another one owns in the catalog, at a higher epoch",
+     [](Bench& bench) { bench.CatalogHas(6, "0-5460"); }},
+    {"master, cluster_state fail", [](Bench& bench) { bench.state.cluster->info.state_ok = false; }},
+    {"replica, cluster_state fail",
+     [](Bench& bench) {
+       bench.Says(Role::kReplica);
+       bench.state.cluster->info.state_ok = false;
+     }},
+    {"master that came back less than a second ago",
+     [](Bench& bench) {
+       bench.state.health = Health::kSilent;
+       bench.Decide();
+       bench.state.health = Health::kAnswering;
+       bench.state.health_since = bench.now;
+     }},
+    {"connection refused, until another one owns its slots",
+     [](Bench& bench) { bench.state.health = Health::kRefused; }},
+    {"CLUSTER INFO or NODES refused",
+     [](Bench& bench) {
+       bench.state.cluster.reset();
+       bench.state.cluster_trouble = "NOPERM";
+     }},
+};
+
 }  // namespace
+
+TEST_CASE("Arbiter: the README's table of Redis Cluster and the code say the same") {
+  const auto table = ReadmeTable("node of Redis Cluster");
+  CHECK(table.size() == std::size(kTableRows));
+  for (const TableRow& row : kTableRows) {
+    CAPTURE(std::string(row.evidence));
+    REQUIRE(table.contains(row.evidence));
+    const auto& [tag, check] = table.at(row.evidence);
+    Bench bench;
+    bench.CheckMaster();
+    row.make(bench);
+    const Verdict verdict = bench.Decide();
+    REQUIRE(verdict.publication);
+    const Tag published = verdict.publication->tag;
+    CHECK(check == ToString(verdict.publication->status));
+    CHECK(((tag == "last" && published == Tag::kMaster) || (tag == "none" && published == Tag::kNone) ||
+           (tag == "`master`" && published == Tag::kMaster) || (tag == "`replica`" && published == Tag::kReplica)));
+  }
+}
 
 TEST_CASE("Arbiter: a master of Redis Cluster is its own cluster's word, without a claim") {
   Bench bench;

@@ -2,10 +2,11 @@
 
 #include <doctest/doctest.h>
 
-#include <fstream>
 #include <map>
 #include <utility>
 #include <vector>
+
+#include "readme_table.h"
 
 using namespace rcb;
 using namespace rcb::agent;
@@ -109,29 +110,6 @@ void CheckWithheld(const Verdict& verdict, const std::string& part) {
   CHECK_FALSE(verdict.take);
 }
 
-/// The rows of README's table "local evidence | tag | check", by their first column.
-std::map<std::string, std::pair<std::string, std::string>> ReadmeTable() {
-  std::ifstream readme(RCB_TEST_DATA "/../../README.md");
-  REQUIRE(readme);
-  std::map<std::string, std::pair<std::string, std::string>> rows;
-  std::string line;
-  while (std::getline(readme, line) && line != "| local evidence | tag | check |") {
-  }
-  std::getline(readme, line);  // The rule below the heading.
-  while (std::getline(readme, line) && line.starts_with("| ")) {
-    std::vector<std::string> cells;
-    for (std::size_t at = 2; at < line.size();) {
-      const std::size_t end = line.find(" |", at);
-      REQUIRE(end != std::string::npos);
-      cells.push_back(line.substr(at, end - at));
-      at = end + 3;
-    }
-    REQUIRE(cells.size() == 3);
-    rows[cells[0]] = {cells[1], cells[2]};
-  }
-  return rows;
-}
-
 /// One row of that table: the evidence that it names, made on a bench that was a published replica before.
 struct TableRow {
   const char* evidence;
@@ -202,7 +180,7 @@ std::string TagCell(Tag tag, Tag before) {
 }  // namespace
 
 TEST_CASE("Arbiter: the README's table and the code say the same") {
-  const auto table = ReadmeTable();
+  const auto table = ReadmeTable("local evidence");
   CHECK(table.size() == std::size(kTableRows));
   for (const TableRow& row : kTableRows) {
     CAPTURE(std::string(row.evidence));
