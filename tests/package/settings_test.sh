@@ -28,5 +28,5 @@ same "the example has the defaults" "$("$agent" check-config)" \
   "$("$agent" check-config --config packaging/examples/config.json)"
 
 in_readme=$(awk '/^```acl$/ {on = 1; next} /^```$/ {on = 0} on' README.md)
-same "the users for Redis and Sentinel" "$in_readme" "$(cat packaging/redis/{redis,redis-demote,sentinel}.acl)"
+same "the users for Redis and Sentinel" "$in_readme" "$(cat packaging/redis/{redis,redis-demote,redis-cluster,sentinel}.acl)"
 ((failures == 0)) || exit 1
