@@ -16,7 +16,8 @@ _redis_consul_agent() {
     mapfile -t COMPREPLY < <(compgen -W 'show release --help' -- "$word")
     return
   fi
-  local options='--config --redis --sentinel --master-name --consul --service --advertise --listen --log-level --log-format --help'
+  local options='--config --redis --sentinel --discover --master-name --consul --service --advertise --listen
+    --log-level --log-format --help'
   case $command in
     status | explain) options+=' --json' ;;
     doctor) options+=' --json --dns' ;;
@@ -26,7 +27,7 @@ _redis_consul_agent() {
     --log-level) mapfile -t COMPREPLY < <(compgen -W 'debug info warn error' -- "$word") ;;
     --log-format) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$word") ;;
     --listen) mapfile -t COMPREPLY < <(compgen -W 'off' -- "$word") ;;
-    --redis | --sentinel | --master-name | --consul | --service | --advertise | --dns) ;;
+    --redis | --sentinel | --discover | --master-name | --consul | --service | --advertise | --dns) ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") ;;
   esac
 }

@@ -14,6 +14,7 @@ complete -c redis-consul-agent -l help -d 'Print a summary'
 complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l config -r -F -d 'The settings file'
 complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l redis -x -d 'A Redis server, HOST:PORT or unix:/PATH'
 complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l sentinel -x -d 'A Sentinel, HOST:PORT'
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l discover -x -d 'A Sentinel whose groups are watched'
 complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l master-name -x -d "Sentinel's name of the group"
 complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l consul -x -d 'The local Consul agent, a URL'
 complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l service -x -d 'The service to publish'
