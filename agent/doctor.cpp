@@ -386,6 +386,7 @@ class Examination {
   }
 
   void ExamineClaim(const consul::KvPair& pair) {
+    if (in_cluster_) return;  // Redis Cluster needs none.
     const std::string about = "Claim of " + config_.service;
     if (pair.modify_index == 0) {
       Add(Grade::kNote, about, "nobody holds it yet");
@@ -442,11 +443,12 @@ class Examination {
       return;
     }
     const std::string name = "master." + config_.master_service + ".service." + domain;
-    Add(*masters == 1   ? Grade::kGood
+    const bool right = *masters == 1 || (in_cluster_ && *masters > 1);  // One for each shard.
+    Add(right           ? Grade::kGood
         : *masters == 0 ? Grade::kNote
                         : Grade::kFault,
         about, name + " has " + std::to_string(*masters) + (*masters == 1 ? " answer" : " answers"),
-        *masters == 1 ? ""
+        right ? ""
         : *masters > 1
             ? "See who else registers " + config_.master_service + " with the tag master"
             : "Run an agent beside every Redis; where it runs, redis-consul-agent explain tells why nobody is "
