@@ -190,7 +190,7 @@ class HttpTransport::Impl {
     if (sent.waits || calls_ < kMaxCalls) {
       Begin(sent);
     } else {
-      queue_.push_back(id);
+      (request.yields ? patient_ : queue_).push_back(id);
     }
     return id;
   }
@@ -242,9 +242,10 @@ class HttpTransport::Impl {
     if (!transfer.has_begun) return;
     curl_multi_remove_handle(multi_, transfer.easy.get());
     if (!transfer.waits) --calls_;
-    while (calls_ < kMaxCalls && !queue_.empty()) {
-      const auto next = transfers_.find(queue_.front());
-      queue_.pop_front();
+    while (calls_ < kMaxCalls && !(queue_.empty() && patient_.empty())) {
+      std::deque<RequestId>& queue = queue_.empty() ? patient_ : queue_;
+      const auto next = transfers_.find(queue.front());
+      queue.pop_front();
       if (next != transfers_.end()) Begin(*next->second);  // Else it was cancelled.
     }
   }
@@ -477,8 +478,9 @@ class HttpTransport::Impl {
   uv_timer_t* timer_;  ///< Belongs to libuv once closed, as do the polls: freed in their close callbacks.
   std::unordered_map<curl_socket_t, WatchedSocket> sockets_;
   std::unordered_map<RequestId, std::unique_ptr<Transfer>> transfers_;
-  std::deque<RequestId> queue_;  ///< Calls that wait for their turn.
-  std::size_t calls_ = 0;        ///< Under way, blocking queries not counted.
+  std::deque<RequestId> queue_;    ///< Calls that wait for their turn.
+  std::deque<RequestId> patient_;  ///< Those that let the others go first.
+  std::size_t calls_ = 0;          ///< Under way, blocking queries not counted.
   RequestId last_id_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< Tells MoveOn that a handler destroyed us.
 };
