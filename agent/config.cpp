@@ -551,9 +551,11 @@ Status ApplyGroups(Config& config, const std::string& path, const Json& groups, 
   std::vector<Config> all;
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const std::string place = path + ": " + NameOfGroup(i);
-    if (!groups[i].is_object()) return Error(place + ": expected an object with the settings of a group");
+    if (!groups[i].is_object()) return Error(place + ": expected an object with a group's settings");
     for (const auto& [name, value] : groups[i].items()) {
-      if (IsShared(name)) return Error(place + ": " + name + ": is one for all groups: set it outside of them");
+      if (IsShared(name)) {
+        return Error(std::string(place).append(": ").append(name) + ": is one for all groups: set it outside of them");
+      }
       if (name == kGroupsKey) return Error(place + ": a group has no groups");
     }
     Config& group = all.emplace_back(config);
@@ -566,7 +568,7 @@ Status ApplyGroups(Config& config, const std::string& path, const Json& groups, 
   return {};
 }
 
-/// Of several groups the flag `service` chooses one; other flags of a group would be those of all.
+/// Of several groups the flag `service` chooses one.
 Status ChooseGroup(Config& config, const std::string& service) {
   std::erase_if(config.groups, [&service](const Config& group) { return group.service != service; });
   if (config.groups.empty()) return Error("--service: no group of the file has the service \"" + service + "\"");

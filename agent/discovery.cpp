@@ -87,7 +87,7 @@ std::vector<Config> GroupsToWatch(const Config& config, const Discovery::Groups&
     if (conflict.empty()) {
       groups.push_back(std::move(group));
     } else {
-      left_out.push_back("the group " + name + " is not watched by discovery: " + conflict);
+      left_out.push_back(std::string("the group ").append(name).append(" is not watched by discovery: ") + conflict);
     }
   }
   return groups;

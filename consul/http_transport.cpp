@@ -27,6 +27,9 @@ constexpr std::chrono::milliseconds kConnectTimeout{3000};
 constexpr std::size_t kMaxIdleConnections = 16;
 /// At the start every server is registered at once. More at a time than this are no faster, and there may be many.
 constexpr std::size_t kMaxCalls = 32;
+/// Of those that yield. A Consul agent holds a lock while it writes a registration to its disk (agent/agent.go, 1.8.7):
+/// 20 at once have been seen to hold up a heartbeat, and with it a takeover, for a second.
+constexpr std::size_t kMaxYielding = 4;
 /// Consul closes what one client opens beyond limits.http_max_conns_per_client: 200 by default (hashicorp/consul#7289,
 /// since 1.7.1 and 1.6.4). With so many requests under way that is the likely reason of a closed connection.
 constexpr std::size_t kManyRequests = 150;
@@ -186,11 +189,12 @@ class HttpTransport::Impl {
     transfer->request_body = request.body;
     Configure(*transfer, request.method);
     transfer->waits = request.waits;
+    transfer->yields = request.yields;
     Transfer& sent = *transfers_.emplace(id, std::move(transfer)).first->second;
-    if (sent.waits || calls_ < kMaxCalls) {
+    if (sent.waits || (calls_ < kMaxCalls && (!request.yields || yielding_ < kMaxYielding))) {
       Begin(sent);
     } else {
-      queue_.push_back(id);
+      (request.yields ? patient_ : queue_).push_back(id);
     }
     return id;
   }
@@ -220,6 +224,7 @@ class HttpTransport::Impl {
     HttpResponse response;
     bool is_too_large = false;
     bool waits = false;      ///< HttpRequest::waits.
+    bool yields = false;     ///< HttpRequest::yields.
     bool has_begun = false;  ///< Else it is in the queue.
     std::array<char, CURL_ERROR_SIZE> error_text{};
     CurlSlist headers;
@@ -231,6 +236,7 @@ class HttpTransport::Impl {
   void Begin(Transfer& transfer) {
     transfer.has_begun = true;
     if (!transfer.waits) ++calls_;
+    if (transfer.yields) ++yielding_;
     curl_multi_add_handle(multi_, transfer.easy.get());
     // curl counts those in use as well: with a fixed number, more blocking queries than that would each open a
     // connection of their own every time (lib/conncache.c, 7.88).
@@ -242,9 +248,11 @@ class HttpTransport::Impl {
     if (!transfer.has_begun) return;
     curl_multi_remove_handle(multi_, transfer.easy.get());
     if (!transfer.waits) --calls_;
-    while (calls_ < kMaxCalls && !queue_.empty()) {
-      const auto next = transfers_.find(queue_.front());
-      queue_.pop_front();
+    if (transfer.yields) --yielding_;
+    while (calls_ < kMaxCalls && !(queue_.empty() && (patient_.empty() || yielding_ >= kMaxYielding))) {
+      std::deque<RequestId>& queue = queue_.empty() ? patient_ : queue_;
+      const auto next = transfers_.find(queue.front());
+      queue.pop_front();
       if (next != transfers_.end()) Begin(*next->second);  // Else it was cancelled.
     }
   }
@@ -477,8 +485,10 @@ class HttpTransport::Impl {
   uv_timer_t* timer_;  ///< Belongs to libuv once closed, as do the polls: freed in their close callbacks.
   std::unordered_map<curl_socket_t, WatchedSocket> sockets_;
   std::unordered_map<RequestId, std::unique_ptr<Transfer>> transfers_;
-  std::deque<RequestId> queue_;  ///< Calls that wait for their turn.
-  std::size_t calls_ = 0;        ///< Under way, blocking queries not counted.
+  std::deque<RequestId> queue_;    ///< Calls that wait for their turn.
+  std::deque<RequestId> patient_;  ///< Those that let the others go first.
+  std::size_t yielding_ = 0;       ///< Under way, of those that yield.
+  std::size_t calls_ = 0;          ///< Under way, blocking queries not counted.
   RequestId last_id_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< Tells MoveOn that a handler destroyed us.
 };

@@ -36,7 +36,8 @@ class HttpTransport {
   ~HttpTransport();  ///< Requests in flight are dropped; their handlers are not called.
 
   /// Never calls the handler before it returns. Bodies over 16 MiB end with kMalformedReply. Beside blocking queries 32
-  /// requests are under way at most, others wait for their turn: Consul bounds the connections of a host.
+  /// requests are under way at most, others wait for their turn, those that yield the longest: Consul bounds the
+  /// connections of a host.
   RequestId Send(const HttpRequest& request, Handler handler);
   /// Of the requests to come. Error kConfiguration: it holds a control character; then the old one stays.
   Result<void> SetToken(const std::string& token);

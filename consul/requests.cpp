@@ -132,7 +132,10 @@ Result<void> RequireLeader(const HttpResponse& response) {
 }  // namespace
 
 HttpRequest RegisterServiceRequest(const ServiceRegistration& registration) {
-  return Put("/v1/agent/service/register?replace-existing-checks=true", EncodeServiceRegistration(registration));
+  HttpRequest request =
+      Put("/v1/agent/service/register?replace-existing-checks=true", EncodeServiceRegistration(registration));
+  request.yields = true;  // A heartbeat that waited for a thousand of these would come too late.
+  return request;
 }
 
 HttpRequest DeregisterServiceRequest(const std::string& service_id) {

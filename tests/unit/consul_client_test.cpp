@@ -755,6 +755,18 @@ TEST_CASE("HttpTransport: of many calls 32 are under way, blocking queries aside
   for (int i = 0; i < 50; ++i) (*transport)->Cancel(calls[static_cast<std::size_t>(i)]);
   REQUIRE(loop.RunUntil([&] { return server.requests() == 104; }));
   CHECK_FALSE(loop.RunUntil([&] { return server.requests() > 104; }, 100ms));
+  // Those that yield are fewer, and leave room for the others.
+  transport = HttpTransport::Create(loop.get(), {.url = server.url()});
+  REQUIRE(transport);
+  for (int i = 0; i < 20; ++i) {
+    (*transport)
+        ->Send({.method = "PUT", .path = "/", .body = {}, .timeout = 60s, .yields = true},
+               [](const Result<HttpResponse>&) { FAIL("nobody answers"); });
+  }
+  REQUIRE(loop.RunUntil([&] { return server.requests() == 108; }));
+  send(false);
+  REQUIRE(loop.RunUntil([&] { return server.requests() == 109; }));
+  CHECK_FALSE(loop.RunUntil([&] { return server.requests() > 109; }, 100ms));
   transport->reset();
   server.Stop(loop);
 }
