@@ -31,11 +31,51 @@ Bridge::Bridge(EventLoop& loop, const Config& config, std::unique_ptr<consul::Cl
     : loop_(loop), config_(config), client_(std::move(client)), links_(loop.handle()) {
   SetUpLog(config_.log_level, config_.log_json);
   telemetry_.started = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
-  for (const Config& group : GroupsOf(config)) {
-    groups_.push_back({.config = group, .watcher = MakeWatcher(group), .next_config = {}, .next = {}});
-    groups_.back().watcher->Start();
-  }
+  Discover();
+  FollowDiscovered();
   Listen(config.listen);
+}
+
+/// Asks the Sentinels of the settings. What is known of groups stays known.
+void Bridge::Discover() {
+  directories_.clear();
+  lost_.clear();
+  if (config_.discover.empty()) {
+    discovery_.reset();
+    discovered_.clear();
+    return;
+  }
+  if (!discovery_) {
+    std::vector<std::string> hosts = HostAddresses();
+    hosts.push_back(Watcher::HostName());
+    discovery_.emplace(std::move(hosts));
+  }
+  for (const redis::Endpoint& sentinel : config_.discover) {
+    directories_.push_back(std::make_unique<redis::SentinelDirectory>(
+        loop_.handle(), links_, sentinel, config_.SentinelAccess(),
+        redis::SentinelDirectory::Handlers{.on_groups =
+                                               [this, sentinel](const std::vector<redis::MonitoredGroup>& groups) {
+                                                 lost_.erase(sentinel);
+                                                 discovery_->OnGroups(groups, std::chrono::steady_clock::now());
+                                               },
+                                           .on_lost =
+                                               [this, sentinel](const redis::Error& error) {
+                                                 std::string& told = lost_[sentinel];
+                                                 if (std::exchange(told, error.message) == error.message) return;
+                                                 Log(LogLevel::kWarn, "discovery", error.message);
+                                               }}));
+  }
+}
+
+void Bridge::FollowDiscovered() {
+  const std::vector<std::string> before = std::exchange(left_out_, {});
+  const std::vector<Config> wanted = GroupsToWatch(config_, discovered_, left_out_);
+  for (const std::string& sentence : left_out_) {
+    if (std::find(before.begin(), before.end(), sentence) == before.end()) {
+      Log(LogLevel::kWarn, "discovery", sentence);
+    }
+  }
+  Follow(wanted);
 }
 
 std::unique_ptr<Watcher> Bridge::MakeWatcher(const Config& config) {
@@ -51,7 +91,14 @@ tl::expected<void, std::string> Bridge::Reload(const Config& config) {
   }
   config_ = config;
   SetUpLog(config_.log_level, config_.log_json);
-  const std::vector<Config> wanted = GroupsOf(config);
+  Discover();
+  FollowDiscovered();
+  reloading_ = true;
+  return {};
+}
+
+/// From the groups that are watched to those that are wanted.
+void Bridge::Follow(const std::vector<Config>& wanted) {
   std::vector<WatchedGroup> before = std::exchange(groups_, {});
   // The predecessor of a group is the one of its name, else one whose name was changed: it has its servers.
   std::vector<std::size_t> predecessors(wanted.size(), before.size());
@@ -74,7 +121,11 @@ tl::expected<void, std::string> Bridge::Reload(const Config& config) {
       continue;
     }
     WatchedGroup group = std::move(before[predecessors[i]]);
-    group.next.reset();  // A second reload outdates the first.
+    if (group.next && IsSameGroup(wanted[i], *group.next_config)) {  // It is on its way.
+      groups_.push_back(std::move(group));
+      continue;
+    }
+    group.next.reset();  // A second change outdates the first.
     group.next_config.reset();
     if (!IsSameGroup(wanted[i], group.config)) {
       group.next_config = wanted[i];
@@ -87,8 +138,6 @@ tl::expected<void, std::string> Bridge::Reload(const Config& config) {
   for (std::size_t j = 0; j < before.size(); ++j) {
     if (!is_followed[j]) Remove(std::move(before[j]));
   }
-  reloading_ = true;
-  return {};
 }
 
 void Bridge::Remove(WatchedGroup group) {
@@ -126,6 +175,12 @@ void Bridge::Forget(const std::vector<std::string>& service_ids) {
 
 bool Bridge::OnTick() {
   CountLag();
+  if (discovery_) {
+    if (auto found = discovery_->Local(); found != discovered_) {
+      discovered_ = std::move(found);
+      FollowDiscovered();
+    }
+  }
   const auto now = std::chrono::steady_clock::now();
   bool pending = false;
   for (WatchedGroup& group : groups_) {
@@ -147,6 +202,7 @@ bool Bridge::OnTick() {
 }
 
 std::string Bridge::Summary() const {
+  if (groups_.empty()) return "no group that Sentinel tells of has a server on this host";
   std::string text;
   for (const WatchedGroup& group : groups_) {
     if (!text.empty()) text += "; ";
@@ -161,9 +217,20 @@ std::string Bridge::Summary() const {
 }
 
 Status Bridge::Describe() const {
-  Status status = groups_.front().watcher->Describe();
+  Status status;
+  if (groups_.empty()) {
+    status.at = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
+    status.version = RCB_VERSION;
+    status.started = telemetry_.started;
+    status.consul = config_.consul.url;
+    if (!discovery_->HasHeard()) status.unready = "no Sentinel has told its groups";
+  } else {
+    status = groups_.front().watcher->Describe();
+  }
+  for (const auto& [sentinel, trouble] : lost_) status.troubles.push_back({"discovery", trouble});
+  for (const std::string& trouble : left_out_) status.troubles.push_back({"discovery", trouble});
   status.changes = telemetry_.timeline.Changes();
-  if (groups_.size() == 1) return status;
+  if (groups_.size() <= 1) return status;
   if (!status.unready.empty()) status.unready = status.service + ": " + status.unready;
   for (const WatchedGroup& group : groups_) {
     Status one = group.watcher->Describe();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,11 +9,13 @@
 #include <vector>
 
 #include "agent/config.h"
+#include "agent/discovery.h"
 #include "agent/event_loop.h"
 #include "agent/status_server.h"
 #include "agent/telemetry.h"
 #include "agent/watcher.h"
 #include "consul/client.h"
+#include "redis/sentinel_directory.h"
 
 namespace rcb::agent {
 
@@ -46,6 +49,9 @@ class Bridge {
 
   Bridge(EventLoop& loop, const Config& config, std::unique_ptr<consul::Client> client);
   std::unique_ptr<Watcher> MakeWatcher(const Config& config);
+  void Discover();
+  void Follow(const std::vector<Config>& wanted);
+  void FollowDiscovered();
   void Listen(const std::optional<redis::Endpoint>& listen);
   void CountLag();
   void Remove(WatchedGroup group);
@@ -59,6 +65,11 @@ class Bridge {
   std::unique_ptr<consul::Client> client_;
   redis::SentinelLinks links_;
   std::vector<WatchedGroup> groups_;
+  std::optional<Discovery> discovery_;           ///< Absent where nothing is to be discovered.
+  Discovery::Groups discovered_;                 ///< As it was last followed.
+  std::map<redis::Endpoint, std::string> lost_;  ///< Sentinels that do not tell their groups, and why.
+  std::vector<std::string> left_out_;            ///< Groups that cannot be watched, a sentence each.
+  std::vector<std::unique_ptr<redis::SentinelDirectory>> directories_;
   bool reloading_ = false;
   std::optional<redis::Endpoint> listen_;
   std::unique_ptr<StatusServer> server_;  ///< Absent where nothing listens.

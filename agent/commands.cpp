@@ -54,6 +54,17 @@ tl::expected<Setup, std::string> Prepare(EventLoop& loop, const ConfigSources& s
   return Setup{*std::move(config), *std::move(client)};
 }
 
+/// Those that the command is about. The error is a sentence.
+tl::expected<std::vector<Config>, std::string> GroupsAskedFor(const Config& config) {
+  std::vector<Config> groups = GroupsOf(config);
+  if (groups.empty()) {
+    return tl::unexpected<std::string>(
+        "with discover only the running agent knows its groups: name one by --redis, --service, --master-name and "
+        "--sentinel, without --config and --discover");
+  }
+  return groups;
+}
+
 constexpr int kNoClaim = 1;
 constexpr int kNoAgent = 1;
 constexpr int kNotDone = 1;
@@ -134,7 +145,9 @@ bool IsRunning(EventLoop& loop, const Config& config, const std::vector<std::str
 int WithClaims(EventLoop& loop, const Setup& setup,
                const std::function<int(EventLoop&, consul::Client&, const consul::KvPair&)>& then) {
   int worst = 0;
-  for (const Config& group : GroupsOf(setup.config)) {
+  const auto groups = GroupsAskedFor(setup.config);
+  if (!groups) return Fail(groups.error());
+  for (const Config& group : *groups) {
     const std::string key = ClaimKey(group.service);
     const auto pair = Await<consul::Result<consul::KvPair>>(
         loop, [&](auto handler) { setup.client->KvGet(key, std::move(handler)); });
@@ -225,7 +238,9 @@ int Deregister(const ConfigSources& sources) {
   const auto setup = Prepare(loop, sources);
   if (!setup) return Fail(setup.error());
   std::vector<std::string> ids;
-  for (const Config& group : GroupsOf(setup->config)) {
+  const auto groups = GroupsAskedFor(setup->config);
+  if (!groups) return Fail(groups.error());
+  for (const Config& group : *groups) {
     const std::vector<std::string> those = Watcher::ServiceIds(group);
     ids.insert(ids.end(), those.begin(), those.end());
   }
@@ -261,7 +276,9 @@ int RunDoctor(const ConfigSources& sources, const std::string& dns, Output outpu
   std::signal(SIGPIPE, SIG_IGN);
   EventLoop loop;
   std::vector<Finding> findings;
-  for (const Config& group : GroupsOf(*config)) {
+  const auto groups = GroupsAskedFor(*config);
+  if (!groups) return Fail(groups.error());
+  for (const Config& group : *groups) {
     for (Finding& finding : Examine(loop, group, server)) {
       // What groups share is told once.
       if (std::find(findings.begin(), findings.end(), finding) == findings.end())

@@ -209,6 +209,7 @@ const Key kKeys[] = {
     {"redis_tls_server_name", "", [](Config& c, const Json& v) { return SetText(c.redis_tls.options.server_name, v); }},
     {"redis_tls_verify", "", [](Config& c, const Json& v) { return SetBool(c.redis_tls.options.verify, v); }},
     {"sentinels", "", [](Config& c, const Json& v) { return SetEndpoints(c.sentinels, v, 26379); }},
+    {"discover", "", [](Config& c, const Json& v) { return SetEndpoints(c.discover, v, 26379); }},
     {"sentinel_user", "", [](Config& c, const Json& v) { return SetText(c.sentinel_user, v); }},
     {"sentinel_password_file", "", [](Config& c, const Json& v) { return SetSecret(c, c.sentinel_password, v); }},
     // What is not given of these is as for Redis.
@@ -350,8 +351,8 @@ constexpr std::size_t kMaxGroups = 1000;
 
 /// Those that are the agent's and not a group's.
 bool IsShared(const std::string& key) {
-  static const std::set<std::string> kShared = {"consul", "ttl",       "deregister_critical_service_after",
-                                                "listen", "log_level", "log_format"};
+  static const std::set<std::string> kShared = {
+      "discover", "consul", "ttl", "deregister_critical_service_after", "listen", "log_level", "log_format"};
   return kShared.contains(key) || key.starts_with("consul_");
 }
 
@@ -508,6 +509,18 @@ Status Complete(Config& config, const GivenKeys& given, std::vector<std::shared_
   return {};
 }
 
+/// With discovery Sentinel tells what these would.
+Status CheckDiscovery(const Config& config, const GivenKeys& given) {
+  for (const char* name : {"redis", "master_name", "service", "master_service", "replica_service"}) {
+    if (!given.contains(name)) continue;
+    return Error(std::string(name) + ": is told by Sentinel with discover: leave it out, or set it in groups");
+  }
+  if (config.advertise && config.advertise->port != 0) {
+    return Error("advertise: one port cannot stand for several servers: give the host alone");
+  }
+  return {};
+}
+
 std::string NameOfGroup(std::size_t index) { return "groups[" + std::to_string(index) + "]"; }
 
 /// Two groups under one name would fight about it, and so would two that publish one server.
@@ -538,9 +551,11 @@ Status ApplyGroups(Config& config, const std::string& path, const Json& groups, 
   std::vector<Config> all;
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const std::string place = path + ": " + NameOfGroup(i);
-    if (!groups[i].is_object()) return Error(place + ": expected an object with the settings of a group");
+    if (!groups[i].is_object()) return Error(place + ": expected an object with a group's settings");
     for (const auto& [name, value] : groups[i].items()) {
-      if (IsShared(name)) return Error(place + ": " + name + ": is one for all groups: set it outside of them");
+      if (IsShared(name)) {
+        return Error(std::string(place).append(": ").append(name) + ": is one for all groups: set it outside of them");
+      }
       if (name == kGroupsKey) return Error(place + ": a group has no groups");
     }
     Config& group = all.emplace_back(config);
@@ -553,7 +568,7 @@ Status ApplyGroups(Config& config, const std::string& path, const Json& groups, 
   return {};
 }
 
-/// Of several groups the flag `service` chooses one; other flags of a group would be those of all.
+/// Of several groups the flag `service` chooses one.
 Status ChooseGroup(Config& config, const std::string& service) {
   std::erase_if(config.groups, [&service](const Config& group) { return group.service != service; });
   if (config.groups.empty()) return Error("--service: no group of the file has the service \"" + service + "\"");
@@ -609,12 +624,19 @@ tl::expected<Config, std::string> LoadConfig(const ConfigSources& sources) {
     }
     const Json value = values.size() == 1 ? Json(values.front()) : Json(values);
     if (auto status = FindKey(name)->set(config, value); !status) return Error(FlagOf(name) + ": " + status.error());
+    given.insert(name);
   }
   config.consul.token = config.consul_token.Current();
   Status status;
+  std::vector<std::shared_ptr<redis::TlsClient>> clients;
+  if (!config.discover.empty()) {
+    // These are what discovered groups start from.
+    status = CheckDiscovery(config, given);
+    if (status) status = Complete(config, given, clients);
+    if (!status) return Error(status.error());
+  }
   if (groups.is_null()) {
-    std::vector<std::shared_ptr<redis::TlsClient>> clients;
-    status = Complete(config, given, clients);
+    if (config.discover.empty()) status = Complete(config, given, clients);
   } else {
     status = ApplyGroups(config, *sources.file, groups, given);
     if (status && chosen) status = ChooseGroup(config, *chosen);
@@ -624,7 +646,8 @@ tl::expected<Config, std::string> LoadConfig(const ConfigSources& sources) {
 }
 
 std::vector<Config> GroupsOf(const Config& config) {
-  return config.groups.empty() ? std::vector<Config>{config} : config.groups;
+  if (config.groups.empty() && config.discover.empty()) return {config};
+  return config.groups;
 }
 
 redis::Access Config::RedisAccess() const {
@@ -659,6 +682,7 @@ Json Describe(const Config& config) {
       {"redis_tls_server_name", config.redis_tls.options.server_name},
       {"redis_tls_verify", config.redis_tls.options.verify},
       {"sentinels", Texts(config.sentinels)},
+      {"discover", Texts(config.discover)},
       {"sentinel_user", config.sentinel_user},
       {"sentinel_password", masked(config.sentinel_password)},
       {"sentinel_tls", config.sentinel_tls.enabled},
@@ -714,6 +738,7 @@ std::string DescribeConfig(const Config& config) {
   Json object;
   if (config.groups.empty()) {
     object = Describe(config);
+    object[kGroupsKey] = Json::array();
   } else {
     object = DescribePart(config, true);
     for (const Config& group : config.groups) object[kGroupsKey].push_back(DescribePart(group, false));
@@ -724,7 +749,7 @@ std::string DescribeConfig(const Config& config) {
 bool IsSameGroup(const Config& a, const Config& b) {
   const auto settings = [](const Config& config) {
     Json object = Describe(config);
-    for (const char* of_the_process : {"listen", "log_level", "log_format"}) object.erase(of_the_process);
+    for (const char* of_the_process : {"discover", "listen", "log_level", "log_format"}) object.erase(of_the_process);
     return object;
   };
   return a.redis_password.IsSameSource(b.redis_password) && a.sentinel_password.IsSameSource(b.sentinel_password) &&

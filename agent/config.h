@@ -29,6 +29,8 @@ struct Config {
   /// The settings of each group, when the file names several: complete, none with groups of its own. Empty: there is
   /// one group, that of the other members.
   std::vector<Config> groups;
+  /// Sentinels whose groups are watched as far as they have servers on this host; empty: none are.
+  std::vector<redis::Endpoint> discover;
 
   std::vector<redis::Endpoint> redis{{.host = "127.0.0.1", .port = 6379, .unix_path = {}}};
   std::string redis_user;
@@ -83,7 +85,7 @@ struct ConfigSources {
 /// secret.
 tl::expected<Config, std::string> LoadConfig(const ConfigSources& sources);
 
-/// The settings of each group, one at least.
+/// The settings of each group that is set; none where groups are only discovered.
 std::vector<Config> GroupsOf(const Config& config);
 
 /// The effective settings as JSON, secrets masked.

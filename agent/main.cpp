@@ -24,7 +24,7 @@ std::map<std::string, std::string> Environment() {
 
 struct Flags {
   std::string file;
-  std::vector<std::string> redis, sentinels;
+  std::vector<std::string> redis, sentinels, discover;
   std::string master_name, consul, service, advertise, listen, log_level, log_format;
   std::string dns;
   bool json = false;
@@ -37,6 +37,12 @@ void AddFlags(CLI::App& command, Flags& flags) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--sentinel", flags.sentinels, "Sentinel to ask; repeatable (found by themselves)")
+      ->type_name("HOST:PORT")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command
+      .add_option("--discover", flags.discover,
+                  "Sentinel whose groups to watch, as far as they are on this host; repeatable")
       ->type_name("HOST:PORT")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -60,6 +66,7 @@ rcb::agent::ConfigSources SourcesOf(const CLI::App& command, const Flags& flags)
   };
   add("--redis", "redis", flags.redis);
   add("--sentinel", "sentinels", flags.sentinels);
+  add("--discover", "discover", flags.discover);
   add("--master-name", "master_name", {flags.master_name});
   add("--consul", "consul", {flags.consul});
   add("--service", "service", {flags.service});

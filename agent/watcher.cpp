@@ -42,11 +42,6 @@ constexpr milliseconds kDefaultHangAfter{5000};
 
 TimePoint Now() { return std::chrono::steady_clock::now(); }
 
-std::string HostName() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
-}
-
 std::string UtcNow() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
@@ -94,6 +89,11 @@ Watcher::Watcher(uv_loop_s* loop, const Config& config, std::unique_ptr<consul::
       client_(std::move(client)) {}
 
 Watcher::~Watcher() = default;
+
+std::string Watcher::HostName() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
 
 void Watcher::Start() {
   AskWhoWeAre();

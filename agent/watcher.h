@@ -48,6 +48,8 @@ class Watcher {
   void OnTick();  ///< To be called every kTick.
   static constexpr std::chrono::milliseconds kTick{100};
 
+  /// This host's name, as it stands in service IDs.
+  static std::string HostName();
   /// What this agent registers in Consul.
   std::vector<std::string> ServiceIds() const { return ServiceIds(config_); }
   /// What an agent of this host would register with these settings.
@@ -160,11 +162,11 @@ class Watcher {
   // Destroyed first: their callbacks reach everything above.
   std::map<redis::Endpoint, Sentinel> sentinels_;
   std::vector<std::unique_ptr<redis::InstanceClient>> instances_;
-  std::vector<Replica> replicas_;  ///< By instance.
+  std::vector<Replica> replicas_;           ///< By instance.
+  std::unique_ptr<consul::Client> client_;  ///< Outlives the watches, so that they can cancel their queries.
   std::unique_ptr<consul::Watch> claim_watch_;
   std::unique_ptr<consul::Watch> catalog_watch_;
   std::unique_ptr<consul::Watch> replica_watch_;  ///< Where the replicas have a service of their own.
-  std::unique_ptr<consul::Client> client_;
 };
 
 }  // namespace rcb::agent

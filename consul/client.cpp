@@ -84,6 +84,7 @@ class Poller : public std::enable_shared_from_this<Poller<T>> {
 
  private:
   void OnResponse(Result<HttpResponse> response) {
+    if (transport_.expired()) return;
     Result<T> answer = Explain<T>(response.and_then(query_.parse), query_.intent);
     if (answer) {
       // https://developer.hashicorp.com/consul/api-docs/features/blocking

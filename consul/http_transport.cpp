@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <deque>
 #include <new>
 #include <string_view>
 #include <unordered_map>
@@ -24,6 +25,11 @@ constexpr std::size_t kMaxBodyBytes = std::size_t{16} << 20U;
 constexpr std::chrono::milliseconds kConnectTimeout{3000};
 /// Idle connections kept, for the calls that come in bursts.
 constexpr std::size_t kMaxIdleConnections = 16;
+/// At the start every server is registered at once. More at a time than this are no faster, and there may be many.
+constexpr std::size_t kMaxCalls = 32;
+/// Of those that yield. A Consul agent holds a lock while it writes a registration to its disk (agent/agent.go, 1.8.7):
+/// 20 at once have been seen to hold up a heartbeat, and with it a takeover, for a second.
+constexpr std::size_t kMaxYielding = 4;
 /// Consul closes what one client opens beyond limits.http_max_conns_per_client: 200 by default (hashicorp/consul#7289,
 /// since 1.7.1 and 1.6.4). With so many requests under way that is the likely reason of a closed connection.
 constexpr std::size_t kManyRequests = 150;
@@ -160,7 +166,9 @@ class HttpTransport::Impl {
 
   ~Impl() {
     *alive_ = false;
-    for (auto& [id, transfer] : transfers_) curl_multi_remove_handle(multi_, transfer->easy.get());
+    for (auto& [id, transfer] : transfers_) {
+      if (transfer->has_begun) curl_multi_remove_handle(multi_, transfer->easy.get());
+    }
     transfers_.clear();
     curl_multi_cleanup(multi_);  // Closes idle connections; OnSocketWanted still hears of their sockets.
     while (!sockets_.empty()) ForgetSocket(sockets_.begin()->first);
@@ -180,10 +188,14 @@ class HttpTransport::Impl {
     AddParameter(transfer->url, "partition", options_.partition);
     transfer->request_body = request.body;
     Configure(*transfer, request.method);
-    // Starts nothing by itself: curl asks for a deadline of zero, which the loop serves in its next round.
-    curl_multi_add_handle(multi_, transfer->easy.get());
-    transfers_.emplace(id, std::move(transfer));
-    KeepConnections();
+    transfer->waits = request.waits;
+    transfer->yields = request.yields;
+    Transfer& sent = *transfers_.emplace(id, std::move(transfer)).first->second;
+    if (sent.waits || (calls_ < kMaxCalls && (!request.yields || yielding_ < kMaxYielding))) {
+      Begin(sent);
+    } else {
+      (request.yields ? patient_ : queue_).push_back(id);
+    }
     return id;
   }
 
@@ -192,8 +204,9 @@ class HttpTransport::Impl {
   void Cancel(RequestId id) {
     const auto found = transfers_.find(id);
     if (found == transfers_.end()) return;
-    curl_multi_remove_handle(multi_, found->second->easy.get());
+    const std::unique_ptr<Transfer> transfer = std::move(found->second);
     transfers_.erase(found);
+    End(*transfer);
   }
 
  private:
@@ -210,11 +223,39 @@ class HttpTransport::Impl {
     std::string request_body;
     HttpResponse response;
     bool is_too_large = false;
+    bool waits = false;      ///< HttpRequest::waits.
+    bool yields = false;     ///< HttpRequest::yields.
+    bool has_begun = false;  ///< Else it is in the queue.
     std::array<char, CURL_ERROR_SIZE> error_text{};
     CurlSlist headers;
     CurlSlist connect_to;
     CurlEasy easy;  // Last: it points to the members above and goes first.
   };
+
+  /// Starts nothing by itself: curl asks for a deadline of zero, which the loop serves in its next round.
+  void Begin(Transfer& transfer) {
+    transfer.has_begun = true;
+    if (!transfer.waits) ++calls_;
+    if (transfer.yields) ++yielding_;
+    curl_multi_add_handle(multi_, transfer.easy.get());
+    // curl counts those in use as well: with a fixed number, more blocking queries than that would each open a
+    // connection of their own every time (lib/conncache.c, 7.88).
+    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(transfers_.size() + kMaxIdleConnections));
+  }
+
+  /// To be called when it is no longer among transfers_. Lets the next one begin.
+  void End(Transfer& transfer) {
+    if (!transfer.has_begun) return;
+    curl_multi_remove_handle(multi_, transfer.easy.get());
+    if (!transfer.waits) --calls_;
+    if (transfer.yields) --yielding_;
+    while (calls_ < kMaxCalls && !(queue_.empty() && (patient_.empty() || yielding_ >= kMaxYielding))) {
+      std::deque<RequestId>& queue = queue_.empty() ? patient_ : queue_;
+      const auto next = transfers_.find(queue.front());
+      queue.pop_front();
+      if (next != transfers_.end()) Begin(*next->second);  // Else it was cancelled.
+    }
+  }
 
   void Configure(Transfer& transfer, const std::string& method) {
     transfer.easy.reset(curl_easy_init());
@@ -264,12 +305,6 @@ class HttpTransport::Impl {
     char* escaped = curl_easy_escape(nullptr, value.c_str(), 0);
     url += (url.find('?') == std::string::npos ? "?" : "&") + name + "=" + escaped;
     curl_free(escaped);
-  }
-
-  /// curl counts those in use as well: with a fixed number, more blocking queries than that would each open a
-  /// connection of their own every time (lib/conncache.c, 7.88).
-  void KeepConnections() {
-    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(transfers_.size() + kMaxIdleConnections));
   }
 
   static void AddHeader(Transfer& transfer, const std::string& line) {
@@ -373,7 +408,7 @@ class HttpTransport::Impl {
       const std::unique_ptr<Transfer> transfer = std::move(found->second);
       transfers_.erase(found);
       auto result = Finish(*transfer, code);
-      curl_multi_remove_handle(multi_, transfer->easy.get());
+      End(*transfer);
       const Handler handler = std::move(transfer->handler);
       handler(std::move(result));  // May send, cancel or destroy.
     }
@@ -450,6 +485,10 @@ class HttpTransport::Impl {
   uv_timer_t* timer_;  ///< Belongs to libuv once closed, as do the polls: freed in their close callbacks.
   std::unordered_map<curl_socket_t, WatchedSocket> sockets_;
   std::unordered_map<RequestId, std::unique_ptr<Transfer>> transfers_;
+  std::deque<RequestId> queue_;    ///< Calls that wait for their turn.
+  std::deque<RequestId> patient_;  ///< Those that let the others go first.
+  std::size_t yielding_ = 0;       ///< Under way, of those that yield.
+  std::size_t calls_ = 0;          ///< Under way, blocking queries not counted.
   RequestId last_id_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< Tells MoveOn that a handler destroyed us.
 };

@@ -35,7 +35,9 @@ class HttpTransport {
   static Result<std::unique_ptr<HttpTransport>> Create(uv_loop_s* loop, const Options& options);
   ~HttpTransport();  ///< Requests in flight are dropped; their handlers are not called.
 
-  /// Never calls the handler before it returns. Bodies over 16 MiB end with kMalformedReply.
+  /// Never calls the handler before it returns. Bodies over 16 MiB end with kMalformedReply. Beside blocking queries 32
+  /// requests are under way at most, others wait for their turn, those that yield the longest: Consul bounds the
+  /// connections of a host.
   RequestId Send(const HttpRequest& request, Handler handler);
   /// Of the requests to come. Error kConfiguration: it holds a control character; then the old one stays.
   Result<void> SetToken(const std::string& token);

@@ -51,6 +51,7 @@ HttpRequest Read(std::string path, std::uint64_t index, std::chrono::millisecond
   if (index != 0) {
     request.path += "&index=" + std::to_string(index) + "&wait=" + std::to_string(wait.count()) + "ms";
     request.timeout = wait + wait / 16 + kBlockingGrace;
+    request.waits = true;
   }
   return request;
 }
@@ -131,7 +132,10 @@ Result<void> RequireLeader(const HttpResponse& response) {
 }  // namespace
 
 HttpRequest RegisterServiceRequest(const ServiceRegistration& registration) {
-  return Put("/v1/agent/service/register?replace-existing-checks=true", EncodeServiceRegistration(registration));
+  HttpRequest request =
+      Put("/v1/agent/service/register?replace-existing-checks=true", EncodeServiceRegistration(registration));
+  request.yields = true;  // A heartbeat that waited for a thousand of these would come too late.
+  return request;
 }
 
 HttpRequest DeregisterServiceRequest(const std::string& service_id) {

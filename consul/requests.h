@@ -16,6 +16,8 @@ struct HttpRequest {
   std::string path{};    ///< With the query, percent-encoded: "/v1/kv/service/redis/master?index=7&wait=60s".
   std::string body{};    ///< JSON or a raw KV value; empty for none.
   std::chrono::milliseconds timeout{5000};
+  bool waits = false;   ///< A blocking query: Consul answers when something changes.
+  bool yields = false;  ///< Others go first where there is a queue.
 };
 
 /// What came back. `consul_index` is X-Consul-Index, 0 when absent; `known_leader` is X-Consul-KnownLeader (true when

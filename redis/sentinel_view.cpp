@@ -101,6 +101,17 @@ std::vector<std::string> ParseSentinelMasterNames(const Reply& masters) {
   return names;
 }
 
+std::vector<MonitoredGroup> ParseSentinelGroups(const Reply& masters) {
+  std::vector<MonitoredGroup> groups;
+  for (const Reply& master : masters.elements) {
+    const Fields fields = FlatFields(master);
+    const std::string_view name = Get(fields, "name");
+    auto address = EndpointFromFields(Get(fields, "ip"), Get(fields, "port"));
+    if (!name.empty() && address) groups.push_back({std::string(name), {*std::move(address)}});
+  }
+  return groups;
+}
+
 std::vector<SentinelInstance> ParseSentinelReplicas(const Reply& replicas) {
   std::vector<SentinelInstance> instances;
   for (const Reply& replica : replicas.elements) {

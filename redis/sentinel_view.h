@@ -61,6 +61,15 @@ Result<SentinelView> ParseSentinelMaster(const std::string& sentinel_id, const R
 /// Names of the groups in a SENTINEL MASTERS reply, in its order.
 std::vector<std::string> ParseSentinelMasterNames(const Reply& masters);
 
+/// A group and where its servers are, as a Sentinel knows them.
+struct MonitoredGroup {
+  std::string name;
+  std::vector<Endpoint> servers;
+};
+
+/// The groups in a SENTINEL MASTERS reply, each with its master alone. Entries without name or address are left out.
+std::vector<MonitoredGroup> ParseSentinelGroups(const Reply& masters);
+
 /// The replicas in a SENTINEL SLAVES name reply. Entries without address or run id (not reached yet) are left out.
 std::vector<SentinelInstance> ParseSentinelReplicas(const Reply& replicas);
 

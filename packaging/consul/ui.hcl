@@ -1,4 +1,5 @@
-# Consul 1.9 or newer: the services of redis-consul-agent get a link to their dashboard (packaging/grafana) in Consul's UI.
+# For Consul 1.9 or newer, which the tests do not run: the services of redis-consul-agent get a link to their dashboard
+# (packaging/grafana) in Consul's UI.
 # Put it, with Grafana's own address, beside the configuration of the Consul agents that serve the UI.
 ui_config {
   enabled = true

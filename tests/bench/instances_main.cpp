@@ -101,8 +101,10 @@ class Bench {
       groups +=
           (groups.empty() ? "" : ",\n") + (R"({"service": ")" + Service(group)) + R"(", "redis": [)" + servers + "]}";
     }
-    return R"({"consul": ")" + consul_.url() + R"(", "listen": "off", "authority": "replication", "groups": [)" +
-           groups + "]}";
+    // So many registrations take Consul longer than the default TTL, one fsync each.
+    const std::string ttl = places_.size() > kPorts ? "60s" : "10s";
+    return R"({"ttl": ")" + ttl + R"(", "consul": ")" + consul_.url() +
+           R"(", "listen": "off", "authority": "replication", "groups": [)" + groups + "]}";
   }
 
   bool IsPublished() const {

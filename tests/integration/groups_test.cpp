@@ -90,16 +90,21 @@ struct Host {
   std::string config() const { return folder.path() / "config.json"; }
   std::string log() const { return ReadFile(folder.path() / "agent.log"); }
 
+  std::string SentinelList() const {
+    std::string list;
+    for (const RedisSentinel& sentinel : sentinels) list += (list.empty() ? "\"" : ", \"") + sentinel.address() + "\"";
+    return list;
+  }
   void WriteSettings(const std::vector<const Servers*>& groups) const {
     std::string list;
     for (const Servers* group : groups) list += (list.empty() ? "" : ",\n") + group->Settings();
-    std::string addresses;
-    for (const RedisSentinel& sentinel : sentinels) {
-      addresses += (addresses.empty() ? "\"" : ", \"") + sentinel.address() + "\"";
-    }
     WriteFile(config(), R"({"consul": ")" + consul.url() + R"(", "listen": ")" + Loopback(port) +
-                            R"(", "log_level": "debug", "sentinels": [)" + addresses + "],\n\"groups\": [" + list +
+                            R"(", "log_level": "debug", "sentinels": [)" + SentinelList() + "],\n\"groups\": [" + list +
                             "]}");
+  }
+  void WriteDiscovery() const {
+    WriteFile(config(), R"({"consul": ")" + consul.url() + R"(", "listen": ")" + Loopback(port) +
+                            R"(", "log_level": "debug", "discover": [)" + SentinelList() + "]}");
   }
   void StartAgent() {
     agent = std::make_unique<Process>(Process::Options{.command = {RCB_AGENT_BINARY, "run", "--config", config()},
@@ -247,4 +252,36 @@ TEST_CASE("groups of one host: each fails over, is added and removed without the
   CheckNeverWrong(history, dns);
   // Between its publication and its removal the other group was there all the time.
   CHECK(history.ListedIntervals(dns, queue_master).size() == 1);
+}
+
+TEST_CASE("groups that Sentinel tells of appear and vanish with SENTINEL MONITOR and REMOVE") {
+  Host host;
+  host.WriteDiscovery();
+  host.StartAgent();
+  const std::string cache_master = host.cache.redises[0].address();
+  const std::string queue_master = host.queue.redises[0].address();
+  host.cache.service = "mymaster";  // Sentinel's name for it.
+  REQUIRE(WaitUntil(
+      [&] { return host.IsPublished(host.cache, cache_master) && host.IsPublished(host.queue, queue_master); }, 60s));
+
+  Servers late(host.folder, "late", "late", 2);
+  const std::string untouched = host.Written(host.queue);
+  const std::set<std::string> connections = Connections(host.queue);
+  host.Monitor(late);
+  REQUIRE(WaitUntil([&] { return host.IsPublished(late, late.redises[0].address()); }, 60s));
+
+  // Until no Sentinel has it any more it stays.
+  REQUIRE(host.sentinels[0].Command({"SENTINEL", "REMOVE", "late"}) == "OK");
+  CHECK(HoldsFor([&] { return host.IsPublished(late, late.redises[0].address()); }, 8s, 50ms));
+  for (std::size_t i = 1; i < host.sentinels.size(); ++i) {
+    REQUIRE(host.sentinels[i].Command({"SENTINEL", "REMOVE", "late"}) == "OK");
+  }
+  CHECK(WaitUntil([&] { return host.consul.Health("late").empty(); }, 30s));
+  CHECK(host.IsPublished(host.cache, cache_master));
+  CHECK(host.Written(host.queue) == untouched);
+  CHECK(Connections(host.queue) == connections);
+
+  // All Sentinels lost: what is published stays.
+  for (RedisSentinel& sentinel : host.sentinels) sentinel.Kill();
+  CHECK(HoldsFor([&] { return host.IsPublished(host.queue, queue_master); }, 8s, 50ms));
 }

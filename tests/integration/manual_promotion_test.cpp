@@ -106,6 +106,7 @@ TEST_CASE("empty-return: withheld on request, until the operator releases the cl
   CHECK(HoldsFor([&] { return group.observer().Look().LastAnswer(group.dns()) == "-"; }, 3s));
 
   CHECK(group.RunCommand({"claim", "release"}) == 0);
-  CHECK(WaitUntil([&] { return group.IsPublished(master.address()); }, 20s, 50ms));
+  CHECK(WaitUntil([&] { return group.IsPublished(master.address()) && group.PublishedMaster() == master.address(); },
+                  20s, 50ms));
   CHECK(group.FinishAndCheck().LastAnswer(group.dns()) == master.address());
 }

@@ -36,11 +36,11 @@ void Restart(ReplicationGroup& group, RedisServer& master) {
 }  // namespace
 
 TEST_CASE("persistence: RDB, AOF and a switch between them; a restart that takes a while to load") {
-  // Read for some two seconds (microseconds for each key), answering in between (7.0: once for 2 MiB by default).
+  // Read for some four seconds (microseconds for each key), answering in between (7.0: once for 2 MiB by default).
   ReplicationGroup group({.upstreams = {ReplicationGroup::kNobody, 0},
                           .sentinels = false,
                           .agents_know_sentinels = false,
-                          .redis_settings = "save 3600 100000\nkey-load-delay 2000\n"
+                          .redis_settings = "save 3600 100000\nkey-load-delay 4000\n"
                                             "loading-process-events-interval-bytes 1024\n"});
   RedisServer& master = group.redises()[0];
   RedisServer& replica = group.redises()[1];

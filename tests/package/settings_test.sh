@@ -16,8 +16,10 @@ same() {
   fi
 }
 
-in_program=$("$agent" check-config | grep -o '^  "[a-z_]*"' | tr -d ' "' |
-  sed 's/^\(redis_password\|sentinel_password\|consul_token\)$/\1_file/' | sort)
+# "groups" is printed where there are some.
+in_program=$({ "$agent" check-config && "$agent" check-config --config <(echo '{"groups": [{"service": "a"}]}'); } |
+  grep -o '^  "[a-z_]*"' | tr -d ' "' |
+  sed 's/^\(redis_password\|sentinel_password\|consul_token\)$/\1_file/' | sort -u)
 in_page=$(sed -nE 's/^\.It Li ([a-z_]+( , [a-z_]+)*)( No .*)?$/\1/p' packaging/man/redis-consul-agent.json.5 |
   tr -d ' ' | tr ',' '\n' | sort)
 same "the keys of redis-consul-agent.json(5)" "$in_program" "$in_page"
@@ -26,5 +28,5 @@ same "the example has the defaults" "$("$agent" check-config)" \
   "$("$agent" check-config --config packaging/examples/config.json)"
 
 in_readme=$(awk '/^```acl$/ {on = 1; next} /^```$/ {on = 0} on' README.md)
-same "the users for Redis and Sentinel" "$in_readme" "$(cat packaging/redis/{redis,redis-demote,sentinel}.acl)"
+same "the users for Redis and Sentinel" "$in_readme" "$(cat packaging/redis/{redis,redis-demote,redis-cluster,sentinel}.acl)"
 ((failures == 0)) || exit 1

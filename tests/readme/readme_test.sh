@@ -37,6 +37,10 @@ while read -r command; do
       expect "what is installed" '0\.' "$work/root/usr/bin/redis-consul-agent" --version
       ;;
     'redis-consul-agent check-config') expect "$command" '"service": "redis"' "$agent" check-config ;;
+    'redis-consul-agent check-config --discover '*)
+      # shellcheck disable=SC2086
+      expect "$command" '"192.0.2.12:26379"' $command
+      ;;
     'redis-consul-agent status' | 'redis-consul-agent explain')
       # shellcheck disable=SC2086
       expect "$command" 'passing.*master at epoch 0|master, passing' $command --listen "127.0.0.1:$((base + 31))"
@@ -66,8 +70,10 @@ done <<<"$commands"
 # shellcheck disable=SC2016  # The backquotes are those of the table.
 in_table=$(awk '/^## Configure/ {on = 1} /^## From/ {on = 0} on && /^\| `/ {split($0, cell, "|"); print cell[2]}' README.md |
   grep -o '`[a-z_]*`' | tr -d '`' | sort)
-in_program=$("$agent" check-config | grep -o '^  "[a-z_]*"' | tr -d ' "' |
-  sed 's/^\(redis_password\|sentinel_password\|consul_token\)$/\1_file/' | sort)
+# "groups" is printed where there are some.
+in_program=$({ "$agent" check-config && "$agent" check-config --config <(echo '{"groups": [{"service": "a"}]}'); } |
+  grep -o '^  "[a-z_]*"' | tr -d ' "' |
+  sed 's/^\(redis_password\|sentinel_password\|consul_token\)$/\1_file/' | sort -u)
 if [[ $in_table == "$in_program" ]]; then
   echo "ok: the table of settings"
 else

@@ -347,3 +347,20 @@ TEST_CASE("Config: a group is the same while its own settings are") {
   CHECK(IsSameGroup(secured, load(with + password.path() + "\"}")));
   CHECK_FALSE(IsSameGroup(secured, load(with + other.path() + "\"}")));
 }
+
+TEST_CASE("Config: with discover there is no group until one is found, but those of the file") {
+  ConfigSources sources;
+  sources.flags = {{"discover", {"10.0.0.1"}}};
+  const auto config = LoadConfig(sources);
+  REQUIRE(config);
+  CHECK(config->discover.front().ToString() == "10.0.0.1:26379");
+  CHECK(GroupsOf(*config).empty());
+  sources.flags.emplace_back("redis", std::vector<std::string>{"127.0.0.1:6379"});
+  CHECK(Contains(ErrorOf(sources), "redis: is told by Sentinel with discover"));
+  const File file(R"({"discover": "10.0.0.1", "groups": [{"service": "cache"}]})");
+  sources.flags.clear();
+  sources.file = file.path();
+  const auto both = LoadConfig(sources);
+  REQUIRE(both);
+  CHECK(GroupsOf(*both).size() == 1);
+}

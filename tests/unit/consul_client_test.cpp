@@ -736,6 +736,53 @@ TEST_CASE("HttpTransport: namespace and partition go into every query, with and 
   server.Stop(loop);
 }
 
+TEST_CASE("HttpTransport: of many calls 32 are under way, blocking queries aside, and the others follow") {
+  Loop loop;
+  FakeServer server(loop, "HTTP/1.1 200 OK\r\n", /*closes=*/false);
+  auto transport = HttpTransport::Create(loop.get(), {.url = server.url()});
+  REQUIRE(transport);
+  std::vector<HttpTransport::RequestId> calls;
+  const auto send = [&](bool waits) {
+    return (*transport)
+        ->Send({.method = "GET", .path = "/", .body = {}, .timeout = 60s, .waits = waits},
+               [](const Result<HttpResponse>&) { FAIL("nobody answers"); });
+  };
+  for (int i = 0; i < 40; ++i) send(true);
+  for (int i = 0; i < 100; ++i) calls.push_back(send(false));
+  REQUIRE(loop.RunUntil([&] { return server.requests() == 72; }));
+  CHECK_FALSE(loop.RunUntil([&] { return server.requests() > 72; }, 100ms));
+  (*transport)->Cancel(calls.back());  // One that waits for its turn.
+  for (int i = 0; i < 50; ++i) (*transport)->Cancel(calls[static_cast<std::size_t>(i)]);
+  REQUIRE(loop.RunUntil([&] { return server.requests() == 104; }));
+  CHECK_FALSE(loop.RunUntil([&] { return server.requests() > 104; }, 100ms));
+  // Those that yield are fewer, and leave room for the others.
+  transport = HttpTransport::Create(loop.get(), {.url = server.url()});
+  REQUIRE(transport);
+  for (int i = 0; i < 20; ++i) {
+    (*transport)
+        ->Send({.method = "PUT", .path = "/", .body = {}, .timeout = 60s, .yields = true},
+               [](const Result<HttpResponse>&) { FAIL("nobody answers"); });
+  }
+  REQUIRE(loop.RunUntil([&] { return server.requests() == 108; }));
+  send(false);
+  REQUIRE(loop.RunUntil([&] { return server.requests() == 109; }));
+  CHECK_FALSE(loop.RunUntil([&] { return server.requests() > 109; }, 100ms));
+  transport->reset();
+  server.Stop(loop);
+}
+
+TEST_CASE("Client: one that shares connections ends alone") {
+  Loop loop;
+  const auto client = Connect(loop, {.url = SharedServer(loop).url()});
+  auto shared = client->Share();
+  bool was_called = false;
+  shared->KvGet("k", [&](const Result<KvPair>&) { was_called = true; });
+  const auto watch = shared->WatchKv("k", 1s, [&](const Result<KvPair>&) { was_called = true; });
+  shared.reset();
+  CHECK(KvGet(loop, *client, "k"));
+  CHECK_FALSE(loop.RunUntil([&] { return was_called; }, 100ms));
+}
+
 TEST_CASE("HttpTransport: another token is sent from the next call on") {
   Loop loop;
   FakeServer server(loop, HttpOk("", "true"));

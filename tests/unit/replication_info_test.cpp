@@ -172,13 +172,14 @@ TEST_CASE("INFO server tells run id, version and mode") {
   CHECK(redis->mode == "standalone");
   CHECK(redis->tcp_port == 21902);
 
-  for (const auto& [file, version] : std::map<std::string, std::string>{
-           {"redis-6.0-server.txt", "6.0.16"}, {"redis-8.0-server.txt", "8.0.2"}, {"valkey-8-server.txt", "8.1.1"}}) {
-    CAPTURE(file);
-    const auto told = ParseServerInfo(ReadData(file));
+  const std::map<std::string, std::string> recorded = {
+      {"redis-6.0-server.txt", "6.0.16"}, {"redis-8.0-server.txt", "8.0.2"}, {"valkey-8-server.txt", "8.1.1"}};
+  for (const auto& row : recorded) {
+    CAPTURE(row.first);
+    const auto told = ParseServerInfo(ReadData(row.first));
     REQUIRE(told);
     CHECK(told->run_id.size() == 40);
-    CHECK(told->redis_version == version);
+    CHECK(told->redis_version == row.second);
     CHECK(told->mode == "standalone");
     CHECK(told->tcp_port == 22901);
   }

@@ -1,0 +1,26 @@
+# fish completion of redis-consul-agent(8).
+set -l commands run check-config status explain doctor deregister claim
+complete -c redis-consul-agent -f
+complete -c redis-consul-agent -n "not __fish_seen_subcommand_from $commands" -a run -d 'The daemon'
+complete -c redis-consul-agent -n "not __fish_seen_subcommand_from $commands" -a check-config -d 'Validate and print the settings'
+complete -c redis-consul-agent -n "not __fish_seen_subcommand_from $commands" -a status -d 'What is published, since when and why'
+complete -c redis-consul-agent -n "not __fish_seen_subcommand_from $commands" -a explain -d 'Every witness and what it said'
+complete -c redis-consul-agent -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'Try everything once'
+complete -c redis-consul-agent -n "not __fish_seen_subcommand_from $commands" -a deregister -d 'Remove the registrations of this host'
+complete -c redis-consul-agent -n "not __fish_seen_subcommand_from $commands" -a claim -d 'The record of who is master'
+complete -c redis-consul-agent -n "not __fish_seen_subcommand_from $commands" -l version -d 'Print the version'
+complete -c redis-consul-agent -n '__fish_seen_subcommand_from claim; and not __fish_seen_subcommand_from show release' -a 'show release'
+complete -c redis-consul-agent -l help -d 'Print a summary'
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l config -r -F -d 'The settings file'
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l redis -x -d 'A Redis server, HOST:PORT or unix:/PATH'
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l sentinel -x -d 'A Sentinel, HOST:PORT'
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l discover -x -d 'A Sentinel whose groups are watched'
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l master-name -x -d "Sentinel's name of the group"
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l consul -x -d 'The local Consul agent, a URL'
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l service -x -d 'The service to publish'
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l advertise -x -d 'Where clients reach the server'
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l listen -x -a off -d 'Where the status is served'
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l log-level -x -a 'debug info warn error'
+complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l log-format -x -a 'text json'
+complete -c redis-consul-agent -n '__fish_seen_subcommand_from status explain doctor' -l json -d 'Print JSON'
+complete -c redis-consul-agent -n '__fish_seen_subcommand_from doctor' -l dns -x -d 'The DNS server to ask'
