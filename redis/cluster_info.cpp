@@ -90,7 +90,7 @@ Result<ClusterNodes> ParseClusterNodes(std::string_view body) {
     auto node = ParseNode(line);
     if (!node || node->slots.size() > slots_left) return false;
     slots_left -= node->slots.size();
-    nodes.push_back(*std::move(node));
+    nodes.push_back(*node);
     return true;
   });
   if (!understood) return Fail(ErrorKind::kMalformedReply, "CLUSTER NODES holds a line that cannot be understood");
