@@ -116,8 +116,10 @@ void Bridge::Follow(const std::vector<Config>& wanted) {
   follow(SharesServer);
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     if (predecessors[i] == before.size()) {
-      groups_.push_back({.config = wanted[i], .watcher = MakeWatcher(wanted[i]), .next_config = {}, .next = {}});
-      groups_.back().watcher->Start();
+      WatchedGroup& added = groups_.emplace_back();
+      added.config = wanted[i];
+      added.watcher = MakeWatcher(wanted[i]);
+      added.watcher->Start();
       continue;
     }
     WatchedGroup group = std::move(before[predecessors[i]]);

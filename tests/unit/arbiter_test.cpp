@@ -367,6 +367,24 @@ TEST_CASE("Arbiter: a held claim") {
   SUBCASE("is stable: a second look says the same") { CHECK(bench.Decide() == bench.Decide()); }
 }
 
+TEST_CASE("Arbiter: three Sentinels that were all reset know no others: one of them is no majority") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  bench.Claimed(Bench::ClaimOf(kOtherPort, 9));
+  bench.arbiter.OnCatalog({});
+  bench.now += 20s;
+  for (const char* sentinel : {"s1", "s2", "s3"}) {
+    redis::SentinelView reset;
+    reset.sentinel_id = sentinel;
+    reset.master_name = "mymaster";
+    reset.master = At(reset.sentinel_id == "s1" ? kPort : kOtherPort);
+    reset.config_epoch = reset.sentinel_id == "s1" ? 1 : 0;
+    reset.direct = true;
+    bench.arbiter.OnSentinelView(reset, bench.now);
+  }
+  CheckWithheld(bench.Decide(), "superseded");
+}
+
 TEST_CASE("Arbiter: Sentinels that were reset may replace a claim whose holder is not served") {
   Bench bench = WithSentinels();
   bench.Says(Role::kMaster);

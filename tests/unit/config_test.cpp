@@ -314,7 +314,9 @@ TEST_CASE("Config: faults of groups are named with their place") {
        "groups[0]: advertise: a HOST:PORT for clients is needed"},
       {R"({"groups": [{"redis_ca_file": "/x"}]})", "groups[0]: redis_ca_file: is of no use without"},
   };
-  for (const auto& [text, message] : faults) {
+  for (const auto& fault : faults) {
+    const auto& text = fault.first;
+    const auto& message = fault.second;
     CAPTURE(text);
     const File file(text);
     ConfigSources sources;

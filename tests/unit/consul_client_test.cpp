@@ -748,6 +748,7 @@ TEST_CASE("HttpTransport: of many calls 32 are under way, blocking queries aside
                [](const Result<HttpResponse>&) { FAIL("nobody answers"); });
   };
   for (int i = 0; i < 40; ++i) send(true);
+  calls.reserve(100);
   for (int i = 0; i < 100; ++i) calls.push_back(send(false));
   REQUIRE(loop.RunUntil([&] { return server.requests() == 72; }));
   CHECK_FALSE(loop.RunUntil([&] { return server.requests() > 72; }, 100ms));
