@@ -328,7 +328,7 @@ class Examination {
       case consul::ErrorKind::kTls:
         return "Make consul_ca_file, consul_client_cert and consul_tls_server_name fit the certificates of Consul";
       case consul::ErrorKind::kDenied:
-        return "Set consul_token_file to a token that Consul knows, with the policy packaging/consul/policy.hcl";
+        return "Set consul_token_file to a token that Consul knows, with the policy /usr/share/redis-consul-bridge/consul/policy.hcl";
       case consul::ErrorKind::kNoLeader:
         return "Bring Consul's servers back: without a leader nothing can be published (consul operator raft "
                "list-peers)";
@@ -345,7 +345,7 @@ class Examination {
   void ExamineToken(const consul::AgentSelf& self) {
     const std::string about = "Consul token";
     const std::string key = ClaimKey(config_.service);
-    const std::string policy = "Give the Consul token the policy packaging/consul/policy.hcl: ";
+    const std::string policy = "Give the Consul token the policy /usr/share/redis-consul-bridge/consul/policy.hcl: ";
     const std::string key_rule = "key_prefix \"service/" + config_.service + "/\" write";
     const std::size_t before = findings_.size();
     const auto pair = Fetch(consul::KvGetRequest(key, 0, {})).and_then([&key](const consul::HttpResponse& response) {

@@ -93,6 +93,29 @@ TEST_CASE("doctor: Redis, Sentinel and DNS") {
   CHECK(Contains(no_dns.FirstRemedy(), "Let Consul's DNS answer at " + nobody));
   CHECK(Doctor(folder, {"--config", (folder.path() / "nothing.json").string()}).status == 2);
 
+  // Consul 1.19.0 answered so: whatever the tag, with everybody.
+  const std::uint16_t port = FreePort();
+  std::vector<std::string> dnsmasq = {"/usr/sbin/dnsmasq",
+                                      "--keep-in-foreground",
+                                      "--conf-file=/dev/null",
+                                      "--no-resolv",
+                                      "--no-hosts",
+                                      "--port=" + std::to_string(port),
+                                      "--listen-address=127.0.0.1",
+                                      "--bind-interfaces",
+                                      "--pid-file=",
+                                      "--log-facility=-",
+                                      "--user=root"};
+  for (const char* name : {"redis", "master.redis", "redis-consul-agent-doctor.redis"}) {
+    dnsmasq.push_back("--srv-host=" + std::string(name) + ".service.consul,localhost,6379");
+  }
+  const Process ignores_tags({.command = dnsmasq, .output = folder.path() / "dnsmasq.log"});
+  CHECK(WaitUntil(
+      [&] {
+        return Contains(Doctor(folder, with({"--dns", Loopback(port)})).FirstRemedy(), "Upgrade Consul: 1.19.0");
+      },
+      20s));
+
   redis.Command({"CONFIG", "SET", "requirepass", "secret"});
   CHECK(Contains(Doctor(folder, usual).FirstRemedy(), "Set redis_password_file"));
   const Diagnosis with_password = Doctor(folder, usual, {{"REDISCLI_AUTH", "secret"}});

@@ -1,0 +1,50 @@
+#!/bin/bash
+# The status page and Consul's own UI in Chromium, before and after a failover: what they say, and pictures of them.
+#   pages_test.sh AGENT_BINARY PICTURES_FOLDER
+# shellcheck source=tests/recipes/harness.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../recipes/harness.sh"
+pictures=$(realpath -m "$2")
+mkdir -p "$pictures"
+rm -f "$pictures"/*.png
+
+look() { expect "$1" '.' tests/browser/look.py "${@:2}"; }
+# both WHEN MASTER OTHER...: the two pages name MASTER as master, and the others as replicas.
+both() {
+  local when=$1 master=$2 address instances=() nodes=() nl=$'\n'
+  shift 2
+  nodes=("$master${nl}?master, passing" "master.redis.service.consul$nl$master$nl" "Claim: held by redis-.*-${master#*:},")
+  instances=("All service checks passing${nl}All node checks passing${nl}sandbox$nl$master${nl}master")
+  for address in "$@"; do
+    nodes+=("$address${nl}?replica, passing${nl}replica of $master, in sync")
+    instances+=("All service checks passing${nl}All node checks passing${nl}sandbox$nl$address${nl}replica")
+  done
+  look "the status page $when" --size 1200x1000 "http://127.0.0.1:$((base + 31))/" "$pictures/status-$when.png" "${nodes[@]}"
+  look "the Consul UI $when" --size 1200x700 "http://127.0.0.1:$base/ui/dc1/services/redis" "$pictures/consul-$when.png" \
+    "${instances[@]}"
+}
+others() {
+  local port
+  for port in $((base + 11)) $((base + 12)) $((base + 13)); do
+    [[ 127.0.0.1:$port == "$1" ]] || echo "127.0.0.1:$port"
+  done
+}
+
+start_sandbox
+first=$(master)
+mapfile -t replicas < <(others "$first")
+both before "$first" "${replicas[@]}"
+
+expect failover 'never listed two masters' sandbox failover
+# The old master is a replica again when Sentinel has made it one.
+expect "the old master's return" '.' sandbox restart-dead
+second=$(master)
+mapfile -t replicas < <(others "$second")
+both after "$second" "${replicas[@]}"
+[[ $first != "$second" ]] || fail "the failover changed nothing"
+look "the status page, dark and narrow" --dark --size 420x1400 "http://127.0.0.1:$((base + 31))/" "$pictures/status-narrow.png" \
+  "$second" 'published master, passing'
+# Why it is the master, where an operator looks for it.
+look "the Consul UI, an instance" --size 1200x700 \
+  "http://127.0.0.1:$base/ui/dc1/services/redis/instances/sandbox/redis-$(hostname -s)-${second#*:}/health-checks" \
+  "$pictures/consul-instance.png" 'Redis role' 'master at epoch [0-9]+, confirmed by sentinel'
+finish
