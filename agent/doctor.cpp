@@ -328,7 +328,8 @@ class Examination {
       case consul::ErrorKind::kTls:
         return "Make consul_ca_file, consul_client_cert and consul_tls_server_name fit the certificates of Consul";
       case consul::ErrorKind::kDenied:
-        return "Set consul_token_file to a token that Consul knows, with the policy /usr/share/redis-consul-bridge/consul/policy.hcl";
+        return "Set consul_token_file to a token that Consul knows, with the policy "
+               "/usr/share/redis-consul-bridge/consul/policy.hcl";
       case consul::ErrorKind::kNoLeader:
         return "Bring Consul's servers back: without a leader nothing can be published (consul operator raft "
                "list-peers)";

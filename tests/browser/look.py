@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Opens a page in headless Chromium, waits until its text says what it should, and takes a picture of it.
 
 look.py [--dark] [--size WIDTHxHEIGHT] URL PICTURE TEXT...

@@ -7,7 +7,7 @@ pictures=$(realpath -m "$2")
 mkdir -p "$pictures"
 rm -f "$pictures"/*.png
 
-look() { expect "$1" '.' tests/browser/look.py "${@:2}"; }
+look() { expect "$1" '.' /usr/bin/python3 tests/browser/look.py "${@:2}"; }
 # both WHEN MASTER OTHER...: the two pages name MASTER as master, and the others as replicas.
 both() {
   local when=$1 master=$2 address instances=() nodes=() nl=$'\n'
