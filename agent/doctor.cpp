@@ -475,7 +475,7 @@ class Examination {
     const bool allows = allowed != debug_.end() && allowed->is_boolean() && allowed->get<bool>();
     if (allows && stale && *stale > kMaxStale) {
       Add(Grade::kWarning, about, "may answer from the past: dns_config.max_stale is " + max_stale,
-          "Set dns_config.max_stale of every Consul agent to 5s");
+          "Set dns_config.max_stale of every Consul agent to 1s, or allow_stale to false");
     }
     const auto ttl = debug_.find("DNSServiceTTL");
     if (ttl != debug_.end() && ttl->is_object() && !ttl->empty()) {

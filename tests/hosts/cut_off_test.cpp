@@ -56,7 +56,7 @@ Micros HealAndFinish(HostGroup& group, std::size_t successor, Micros cut, Figure
 TEST_CASE(
     "the master's host, Consul's leader on it, cut off from all others: it fences itself, and with a max_stale its own "
     "DNS stops naming it") {
-  HostGroup group({.master_beside_consul_leader = true, .dns_max_stale = "1s"});
+  HostGroup group({.master_beside_consul_leader = true, .consul_settings = R"({"dns_config": {"max_stale": "1s"}})"});
   const std::size_t cut_off = group.master();
   const std::string master = group.redis(cut_off).address();
   Figures figures("The master's host cut off, dns_config.max_stale 1 s");

@@ -42,8 +42,8 @@ void HostGroup::StartConsul(const Options& options) {
   for (std::size_t i = 0; i <= kHosts; ++i) {
     ConsulAgent::Options consul{.host = Network::consul(i),
                                 .node = "host-" + std::to_string(i + 1),
-                                .dns_max_stale = options.dns_max_stale,
-                                .network_namespace = network_.namespace_of(i)};
+                                .network_namespace = network_.namespace_of(i),
+                                .settings = options.consul_settings};
     if (i < kHosts) {
       consul.servers = servers;
     } else {

@@ -31,7 +31,7 @@ class HostGroup {
 
   struct Options {
     bool master_beside_consul_leader = false;  ///< The first master is on the host of Consul's leader; else it is not.
-    std::string dns_max_stale{};               ///< See ConsulAgent.
+    std::string consul_settings{};             ///< A JSON object, merged into each Consul agent's configuration.
     std::string agent_settings{};              ///< A JSON object, as --config takes it.
   };
 
