@@ -132,9 +132,11 @@ TimePoint Invariants::LastNamed(std::size_t host) const {
   return last;
 }
 
-bool Invariants::MostSentinelsName(std::size_t host) const {
+bool Invariants::MostSentinelsName(std::size_t host, std::uint64_t epoch) const {
   std::size_t votes = 0;
-  for (std::size_t s = 0; s < world_.sentinels.size(); ++s) votes += world_.sentinels.MasterOf(s) == host;
+  for (std::size_t s = 0; s < world_.sentinels.size(); ++s) {
+    votes += world_.sentinels.MasterOf(s) == host && world_.sentinels.EpochOf(s) >= epoch;
+  }
   return votes * 2 > world_.sentinels.size();
 }
 
@@ -191,7 +193,7 @@ bool Invariants::IsInUse(std::size_t host) const {
 
 /// Invariant 3: never back to a lower order, but where most Sentinels stand at that lower epoch and the holder is not
 /// served: they were reset, or the failover that the claim came from was given up or is cut off together with its
-/// leader.
+/// leader. Nor to another at the same epoch, but to whom most Sentinels follow there: of two failovers at one epoch.
 void Invariants::CheckClaimOrder(const Claim& before, const Claim& after) {
   if (Outranks(after.authority, after.epoch, before)) return;
   const bool lower = !Reaches(after.authority, after.epoch, before);
@@ -205,6 +207,10 @@ void Invariants::CheckClaimOrder(const Claim& before, const Claim& after) {
       world_.environment.history.Count(sentinel_reset_ ? "claim follows a reset Sentinel"
                                                        : "claim follows most Sentinels to a lower epoch");
     }
+    return;
+  }
+  if (host && !lower && after.authority == Authority::kSentinel && MostSentinelsName(*host, after.epoch)) {
+    world_.environment.history.Count("claim follows most Sentinels at one epoch");
     return;
   }
   if (lower)

@@ -61,7 +61,8 @@ class Invariants {
   bool BridgeIsAble(std::size_t host);
   bool ReadsClaim(std::size_t host);
   TimePoint LastNamed(std::size_t host) const;
-  bool MostSentinelsName(std::size_t host) const;
+  /// At this config-epoch or a higher one.
+  bool MostSentinelsName(std::size_t host, std::uint64_t epoch = 0) const;
   bool WasMasterWhenSent(std::size_t host) const;
   std::optional<std::size_t> HostOf(const std::string& service_id) const;
   const consul::ServiceEntry* EntryOf(std::size_t host) const;
