@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 agent=$(realpath "${1:?the path of redis-consul-agent is missing}")
 build=$(dirname "$agent")/..
-PATH="$build/consul:$(dirname "$agent"):$PATH:$(scripts/install-deps --print-prefix)/usr/bin:$(
+PATH="$(dirname "$agent"):$PATH:$(scripts/install-deps --print-prefix)/usr/bin:$(
   scripts/install-deps --print-prefix
 )/usr/sbin:/usr/sbin"
 # Ports from here on are the test's own: CTest gives each test others.
