@@ -95,7 +95,4 @@ std::string DescribeConfig(const Config& config);
 /// it listens, what it logs).
 bool IsSameGroup(const Config& a, const Config& b);
 
-/// Takes "200ms", "10s", "5m" or "24h". The error is a sentence.
-tl::expected<std::chrono::milliseconds, std::string> ParseDuration(std::string_view text);
-
 }  // namespace rcb::agent

@@ -1,6 +1,6 @@
 #include "agent/shard.h"
 
-#include <charconv>
+#include "redis/wire_text.h"
 
 namespace rcb::agent {
 namespace {
@@ -8,13 +8,6 @@ namespace {
 /// A Meta value has 512 bytes (Consul agent/structs/structs.go metaValueMaxLength). Slots so scattered that they do not
 /// fit are compared by those that do.
 constexpr std::size_t kMaxSlotsText = 500;
-
-std::optional<std::uint64_t> NumberOf(const std::string& text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
 
 }  // namespace
 
@@ -28,7 +21,7 @@ std::optional<SlotClaim> SlotClaimOf(const consul::ServiceEntry& entry) {
   const auto epoch = entry.meta.find("epoch");
   const auto slots = entry.meta.find("slots");
   if (epoch == entry.meta.end() || slots == entry.meta.end()) return std::nullopt;
-  const auto number = NumberOf(epoch->second);
+  const auto number = redis::ParseNumber<std::uint64_t>(epoch->second);
   if (!number) return std::nullopt;
   return SlotClaim{*number, redis::SlotSet::FromString(slots->second)};
 }

@@ -18,19 +18,6 @@ constexpr std::size_t kMaxFields = kFixedFields + 2 * SlotSet::kSlots;
 constexpr std::size_t kMaxId = 64;
 constexpr std::size_t kMaxFlags = 16;
 
-/// Calls `take(line)` for each line, CRLF or LF, that is not empty. Stops at the first one that is refused.
-template <typename Take>
-bool ForEachLine(std::string_view body, Take take) {
-  while (!body.empty()) {
-    const std::size_t end = body.find('\n');
-    std::string_view line = body.substr(0, end);
-    body.remove_prefix(end == std::string_view::npos ? body.size() : end + 1);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (!line.empty() && !take(line)) return false;
-  }
-  return true;
-}
-
 struct Node {
   std::string_view id;
   std::string_view master_id;  ///< "-": none.

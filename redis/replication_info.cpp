@@ -14,15 +14,11 @@ constexpr std::size_t kMaxReplicaFields = 32;
 /// Calls `take(name, value)` for each "name:value" line of an INFO body; section titles and anything else are skipped.
 template <typename Take>
 void ForEachField(std::string_view body, Take take) {
-  while (!body.empty()) {
-    const std::size_t end = body.find('\n');
-    std::string_view line = body.substr(0, end);
-    body.remove_prefix(end == std::string_view::npos ? body.size() : end + 1);
-    if (line.ends_with('\r')) line.remove_suffix(1);
+  ForEachLine(body, [&take](std::string_view line) {
     const std::size_t colon = line.find(':');
-    if (line.empty() || line.front() == '#' || colon == std::string_view::npos) continue;
-    take(line.substr(0, colon), line.substr(colon + 1));
-  }
+    if (line.front() != '#' && colon != std::string_view::npos) take(line.substr(0, colon), line.substr(colon + 1));
+    return true;
+  });
 }
 
 /// "slave" and digits: a line about one replica, as opposed to slave_priority and its like.

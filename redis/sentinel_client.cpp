@@ -17,6 +17,9 @@ constexpr milliseconds kFirstPause{100};
 constexpr milliseconds kMaxPause{2000};
 constexpr std::size_t kMaxNamesTold = 8;  ///< Of groups, in a sentence.
 
+/// To time the commands, for the metrics: no conclusion from a reply depends on it.
+TimePoint Now() { return std::chrono::steady_clock::now(); }
+
 }  // namespace
 
 class SentinelClient::Impl : public std::enable_shared_from_this<Impl> {
@@ -152,14 +155,12 @@ class SentinelClient::Impl : public std::enable_shared_from_this<Impl> {
 
   /// `handler` does not hear that the connection ended, nor anything of an attempt that was given up: Lose() does.
   void Ask(const std::vector<std::string>& arguments, Connection::ReplyHandler handler) {
-    const TimePoint asked_at = std::chrono::steady_clock::now();
+    const TimePoint asked_at = Now();
     link_->Ask(arguments, [guard = weak_from_this(), attempt = attempt_, asked_at,
                            handler = std::move(handler)](Result<Reply> reply) {
       const auto self = guard.lock();
       if (!self || attempt != self->attempt_) return;
-      if (self->handlers_.on_answer) {
-        self->handlers_.on_answer(std::chrono::steady_clock::now() - asked_at, reply.has_value());
-      }
+      if (self->handlers_.on_answer) self->handlers_.on_answer(Now() - asked_at, reply.has_value());
       handler(std::move(reply));
     });
   }

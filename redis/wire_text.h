@@ -31,4 +31,18 @@ inline std::vector<std::string_view> SplitFields(std::string_view text, char sep
   return fields;
 }
 
+/// Calls `take(line)` for each line, CRLF or LF, that is not empty. Stops at the first one that is refused;
+/// false when there was one.
+template <typename Take>
+bool ForEachLine(std::string_view body, Take take) {
+  while (!body.empty()) {
+    const std::size_t end = body.find('\n');
+    std::string_view line = body.substr(0, end);
+    body.remove_prefix(end == std::string_view::npos ? body.size() : end + 1);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (!line.empty() && !take(line)) return false;
+  }
+  return true;
+}
+
 }  // namespace rcb::redis

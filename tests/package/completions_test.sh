@@ -3,18 +3,10 @@
 #   completions_test.sh AGENT
 # shellcheck disable=SC2016  # What stands in single quotes is for other shells.
 set -euo pipefail
+# shellcheck source=tests/expectations.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../expectations.sh"
 agent=$(realpath "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")/../../packaging/completions"
-failures=0
-# same WHAT EXPECTED FOUND
-same() {
-  if [[ -n $2 && $2 == "$3" ]]; then
-    echo "ok: $1"
-  else
-    echo "FAILED: $1: $(diff <(echo "$2") <(echo "$3"))" >&2
-    failures=$((failures + 1))
-  fi
-}
 # What --help lists of COMMAND...
 options_in_help() { "$agent" "$@" --help | grep -oE '^  (-h,)?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort; }
 commands_in_help() { "$agent" "$@" --help | awk '/^[A-Z]/ {on = $0 == "Subcommands:"} on && /^  / {print $1}' | sort; }
@@ -46,4 +38,4 @@ same "bash: levels" "$levels" "$(in_bash run --log-level '')"
 same "bash: levels after =" "$levels" "$(in_bash run --log-level = '')"
 same "fish: levels" "$levels" "$(in_fish 'run --log-level ')"
 same "bash: a file" redis-consul-agent.fish "$(in_bash run --config redis-consul-agent.f)"
-((failures == 0))
+finish

@@ -3,6 +3,8 @@
 # units beside real Consul, Redis and Sentinel through a failover, upgraded, removed and purged.
 #   installed_test.sh OBSERVER     as root; OBSERVER is the binary of integration_observer
 set -euo pipefail
+# shellcheck source=tests/expectations.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../expectations.sh"
 observer=$(realpath "${1:?the path of integration_observer is missing}")
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 prefix=$(scripts/install-deps --print-prefix)
@@ -13,7 +15,8 @@ nspawn='' watching='' leader=''
 unit=()
 [[ -d /run/systemd/system ]] || unit=(--keep-unit)
 clean_up() {
-  local pid
+  local status=$? pid
+  ((status == 0)) || agent_log >&2
   # Nothing there is worth an orderly shutdown.
   for pid in $watching $leader; do kill -KILL "$pid" 2>/dev/null || true; done
   wait
@@ -24,11 +27,6 @@ clean_up() {
 trap clean_up EXIT
 
 agent_log() { [[ -z $leader ]] || inside journalctl -q --no-pager -n 25 -u 'redis*' || true; }
-failures=0
-fail() {
-  echo "FAILED: $*" >&2
-  failures=$((failures + 1))
-}
 # expect WHAT COMMAND...
 expect() {
   local what=$1
@@ -40,19 +38,10 @@ expect() {
     agent_log >&2
   fi
 }
-# wait_until SECONDS WHAT COMMAND...: the test ends when the command does not succeed in time.
-wait_until() {
-  local deadline=$((SECONDS + $1)) what=$2
-  shift 2
-  until "$@" >"$work/wait.log" 2>&1; do
-    if ((SECONDS > deadline)); then
-      echo "FAILED: still waiting for $what: $(tail -n 20 "$work/wait.log")" >&2
-      [[ -z $leader ]] || agent_log >&2
-      exit 1
-    fi
-    sleep 0.05
-  done
-  echo "ok: $what"
+# wait_for SECONDS WHAT COMMAND...: as wait_until, and tells of it.
+wait_for() {
+  wait_until "$@"
+  echo "ok: $2"
 }
 
 # The package, and the same as the next revision.
@@ -98,12 +87,12 @@ systemd-nspawn --quiet --directory="$root" --volatile=overlay --private-network 
 nspawn=$!
 # Its own word, where it does not start.
 find_leader() { leader=$(pgrep -P "$nspawn" -x systemd) || { cat "$work/boot.log" && false; }; }
-wait_until 20 "systemd-nspawn starts" find_leader
+wait_for 20 "systemd-nspawn starts" find_leader
 inside() { nsenter --target "$leader" --mount --uts --ipc --net --pid --cgroup --root --wd -- "$@"; }
 # beside COMMAND...: a program of this host in the container's network.
 beside() { nsenter --target "$leader" --net -- "$@"; }
 is_up() { inside systemctl is-system-running | grep -Eq 'running|degraded'; }
-wait_until 60 "the container is up" is_up
+wait_for 60 "the container is up" is_up
 redis_cli() { beside redis-cli -p "$@"; }
 
 # configure FILE PATH: copies a file into the container, readable by Redis.
@@ -115,7 +104,7 @@ configure "$work/sentinel.conf" /etc/redis/sentinel.conf
 inside systemctl restart redis-server redis-server@second redis-server@cache
 inside systemctl restart consul
 has_leader() { beside curl -sf http://127.0.0.1:8500/v1/status/leader | grep -q :8300; }
-wait_until 30 "Consul has a leader" has_leader
+wait_for 30 "Consul has a leader" has_leader
 
 # There is no network to download anything from.
 install() { inside env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$1"; }
@@ -124,7 +113,7 @@ agent_pid() { inside systemctl show --property MainPID --value "${1:-redis-consu
 
 expect "apt installs it" install /in/first.deb
 expect "the unit runs" inside systemctl is-active redis-consul-agent
-wait_until 10 "with the settings that it is installed with, DNS names the server" answers 127.0.0.1:6379
+wait_for 10 "with the settings that it is installed with, DNS names the server" answers 127.0.0.1:6379
 [[ $(inside stat -c '%U:%G %a' /etc/redis-consul-agent /etc/redis-consul-agent/config.json | paste -sd,) == \
   root:redis-consul-agent\ 750,root:redis-consul-agent\ 640 ]] || fail "the settings have other rights"
 [[ $(inside stat -c %U "/proc/$(agent_pid)") == redis-consul-agent ]] || fail "the agent runs as somebody else"
@@ -134,12 +123,12 @@ echo '{"redis": ["127.0.0.1:6379", "127.0.0.1:6380"]}' >"$work/config.json"
 inside tee /etc/redis-consul-agent/config.json <"$work/config.json" >/dev/null
 inside systemctl restart redis-sentinel
 expect "reload" inside systemctl reload redis-consul-agent
-wait_until 20 "DNS names the replica" answers 127.0.0.1:6380 --role replica
+wait_for 20 "DNS names the replica" answers 127.0.0.1:6380 --role replica
 first_pid=$(agent_pid)
 echo '{"radis": []}' | inside tee /etc/redis-consul-agent/config.json >/dev/null
 inside systemctl reload redis-consul-agent
 refused() { agent_log | grep -q 'not reloaded.*"radis"; did you mean "redis"'; }
-wait_until 10 "faulty settings are refused" refused
+wait_for 10 "faulty settings are refused" refused
 [[ $(agent_pid) == "$first_pid" ]] || fail "faulty settings ended the agent"
 inside tee /etc/redis-consul-agent/config.json <"$work/config.json" >/dev/null
 expect "reload of settings that are right again" inside systemctl reload redis-consul-agent
@@ -153,16 +142,16 @@ printf '[Service]\nLoadCredential=password:/etc/redis-consul-agent/password\n' |
 echo a-secret-of-the-test | inside sh -c 'umask 077 && cat >/etc/redis-consul-agent/password'
 inside systemctl daemon-reload
 expect "the template" inside systemctl enable --now redis-consul-agent@cache
-wait_until 10 "DNS names the second agent's server" answers 127.0.0.1:6381 cache
+wait_for 10 "DNS names the second agent's server" answers 127.0.0.1:6381 cache
 expect "reload of the second agent" inside systemctl reload redis-consul-agent@cache
 
 # A failover.
 follows() { redis_cli 6380 role | grep -q master; }
 knows_replica() { redis_cli 26379 sentinel replicas mymaster | grep -A1 slave-repl-offset | grep -Eq "^[1-9]"; }
-wait_until 20 "Sentinel knows the replica" knows_replica
+wait_for 20 "Sentinel knows the replica" knows_replica
 expect "Redis stops" inside systemctl stop redis-server
-wait_until 40 "Sentinel promotes the replica" follows
-wait_until 5 "DNS names the new master" answers 127.0.0.1:6380
+wait_for 40 "Sentinel promotes the replica" follows
+wait_for 5 "DNS names the new master" answers 127.0.0.1:6380
 
 # watch_dns SERVICE: from outside, each millisecond, until `watching` is ended.
 watch_dns() {
@@ -182,7 +171,7 @@ restarted() { [[ $(agent_pid "$1") != "$2" && $(agent_pid "$1") != 0 ]] && insid
 watching=''
 watch_dns redis
 watch_dns cache
-wait_until 10 "the observer sees DNS" has_samples
+wait_for 10 "the observer sees DNS" has_samples
 second_pid=$(agent_pid redis-consul-agent@cache)
 started=$EPOCHREALTIME
 expect "apt upgrades it" install /in/next.deb
@@ -195,10 +184,10 @@ expect "the upgrade kept the settings" inside grep -q 6380 /etc/redis-consul-age
 # A hung agent: the watchdog ends it, within the TTL.
 hung_pid=$(agent_pid)
 inside systemctl kill --signal STOP redis-consul-agent
-wait_until 20 "the watchdog restarts a hung agent" restarted redis-consul-agent "$hung_pid"
+wait_for 20 "the watchdog restarts a hung agent" restarted redis-consul-agent "$hung_pid"
 # Longer than a TTL after the upgrade: what the first agent last said has expired.
 told() { beside curl -sf "http://127.0.0.1:8579/readyz"; }
-wait_until 10 "the new agent is ready" told
+wait_for 10 "the new agent is ready" told
 # shellcheck disable=SC2086  # Two processes.
 kill $watching
 # shellcheck disable=SC2086
@@ -220,4 +209,4 @@ inside rm -r /etc/redis-consul-agent/{cache.json,password} '/etc/systemd/system/
 expect "apt purges it" inside apt-get purge -y -q redis-consul-bridge
 left=$(inside find / -xdev \( -name '*redis-consul*' -o -name 'redis-resolve*' \) -not -path '/proc/*')
 [[ -z $left ]] || fail "the purge left $left"
-((failures == 0)) || exit 1
+finish

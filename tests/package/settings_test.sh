@@ -3,18 +3,10 @@
 # example is valid, and the users for Redis are those of the README, which tests/integration/access_test.cpp runs with.
 #   settings_test.sh AGENT
 set -euo pipefail
+# shellcheck source=tests/expectations.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../expectations.sh"
 agent=$(realpath "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-failures=0
-# same WHAT EXPECTED FOUND
-same() {
-  if [[ -n $2 && $2 == "$3" ]]; then
-    echo "ok: $1"
-  else
-    echo "FAILED: $1: $(diff <(echo "$2") <(echo "$3"))" >&2
-    failures=$((failures + 1))
-  fi
-}
 
 # "groups" is printed where there are some.
 in_program=$({ "$agent" check-config && "$agent" check-config --config <(echo '{"groups": [{"service": "a"}]}'); } |
@@ -29,4 +21,4 @@ same "the example has the defaults" "$("$agent" check-config)" \
 
 in_readme=$(awk '/^```acl$/ {on = 1; next} /^```$/ {on = 0} on' README.md)
 same "the users for Redis and Sentinel" "$in_readme" "$(cat packaging/redis/{redis,redis-demote,redis-cluster,sentinel}.acl)"
-((failures == 0)) || exit 1
+finish

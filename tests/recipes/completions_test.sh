@@ -3,6 +3,8 @@
 #   completions_test.sh REDIS_RESOLVE
 # shellcheck disable=SC2016  # What stands in single quotes is for other shells.
 set -euo pipefail
+# shellcheck source=tests/expectations.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../expectations.sh"
 resolve=$(realpath "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")/../../packaging/completions"
 help=$("$resolve" --help)
@@ -13,17 +15,6 @@ choices() {
 }
 roles=$(choices role)
 formats=$(choices format)
-
-failures=0
-# same WHAT EXPECTED FOUND
-same() {
-  if [[ -n $2 && $2 == "$3" ]]; then
-    echo "ok: $1"
-  else
-    echo "FAILED: $1: $(diff <(echo "$2") <(echo "$3"))" >&2
-    failures=$((failures + 1))
-  fi
-}
 
 # in_bash WORD...: what is offered for the last word.
 in_bash() {
@@ -71,4 +62,4 @@ same "zsh: Tab" "redis-resolve --role replica" "$(timeout 20 zsh -f -c '
   zpty -r -m terminal line "*done1*"
   print -r -- "$line"' | grep -oE 'redis-resolve --role replica' | head -n 1)"
 
-((failures == 0))
+finish

@@ -2,11 +2,13 @@
 # Sourced by the tests of this folder and by tests/readme: a sandbox of real servers (scripts/sandbox), the README's blocks,
 # and what is expected of both. The test's first argument is the path of redis-consul-agent in a build folder.
 set -euo pipefail
+# shellcheck source=tests/expectations.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../expectations.sh"
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 agent=$(realpath "${1:?the path of redis-consul-agent is missing}")
 build=$(dirname "$agent")/..
-PATH="$build/consul:$(dirname "$agent"):$PATH:$(scripts/install-deps --print-prefix)/usr/bin:$(
+PATH="$(dirname "$agent"):$PATH:$(scripts/install-deps --print-prefix)/usr/bin:$(
   scripts/install-deps --print-prefix
 )/usr/sbin:/usr/sbin"
 # Ports from here on are the test's own: CTest gives each test others.
@@ -22,11 +24,6 @@ clean_up() {
 }
 trap clean_up EXIT
 
-failures=0
-fail() {
-  echo "FAILED: $*" >&2
-  failures=$((failures + 1))
-}
 # expect WHAT PATTERN COMMAND...: the command succeeds and a line of its output matches.
 expect() {
   local what=$1 pattern=$2 output
@@ -49,21 +46,6 @@ expect_status() {
   else
     echo "ok: $what"
   fi
-}
-# Ends the test; to be its last command.
-finish() { ((failures == 0)) || exit 1; }
-
-# wait_until SECONDS WHAT COMMAND...: until the command succeeds. The test ends when it does not.
-wait_until() {
-  local deadline=$((SECONDS + $1)) what=$2
-  shift 2
-  until "$@" >"$work/wait.log" 2>&1; do
-    if ((SECONDS > deadline)); then
-      echo "FAILED: still waiting for $what: $(cat "$work/wait.log")" >&2
-      exit 1
-    fi
-    sleep 0.05
-  done
 }
 
 # start LOG COMMAND...: in the background, until the test ends; with all that it starts itself. Sets `pid`.

@@ -22,7 +22,7 @@ for tool in awk bash dash dig env grep redis-cli sed tr; do
   ln -s "$(command -v "$tool")" "$work/dig/$tool"
 done
 cp -P "$work"/dig/* "$work/binary"
-ln -s "$build/consul/redis-resolve" "$work/binary/redis-resolve"
+ln -s "$build/agent/redis-resolve" "$work/binary/redis-resolve"
 mkdir "$work/nothing"
 ln -s "$(command -v dash)" "$(command -v bash)" "$work/nothing"
 

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "agent/config_values.h"
+
 using namespace rcb::agent;
 using namespace std::chrono_literals;
 

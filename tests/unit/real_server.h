@@ -21,6 +21,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/integration/wait_until.h"
+
 namespace rcb::redis {
 
 using std::chrono::milliseconds;
@@ -166,11 +168,7 @@ class RealServer {
 
   /// Waits until `condition` holds, asking it again and again. For what no loop can tell us.
   static void WaitFor(const std::function<bool()>& condition) {
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error("a real server did not get ready");
-      std::this_thread::sleep_for(milliseconds(5));
-    }
+    if (!integration::WaitUntil(condition, kPatience)) throw std::runtime_error("a real server did not get ready");
   }
 
   std::uint16_t port() const { return port_; }

@@ -1,4 +1,4 @@
-#include "consul/resolve_options.h"
+#include "agent/resolve_options.h"
 
 #include <arpa/inet.h>
 
@@ -13,9 +13,12 @@
 #include <string_view>
 #include <utility>
 
-namespace rcb::consul {
+namespace rcb::agent {
 namespace {
 
+using consul::DnsClient;
+using consul::Format;
+using consul::Role;
 using std::chrono::milliseconds;
 
 constexpr int kUsageError = 2;
@@ -272,4 +275,4 @@ std::variant<ResolveOptions, EarlyExit> ParseResolveOptions(int argc, const char
   return options;
 }
 
-}  // namespace rcb::consul
+}  // namespace rcb::agent

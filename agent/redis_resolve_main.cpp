@@ -11,17 +11,22 @@
 #include <string>
 #include <thread>
 
+#include "agent/resolve_options.h"
 #include "consul/resolve_command.h"
 #include "consul/resolve_format.h"
-#include "consul/resolve_options.h"
 #include "consul/resolve_watch.h"
 #include "consul/resolver.h"
 #include "redis/role_question.h"
 #include "redis/tls.h"
 
-namespace rcb::consul {
+namespace rcb::agent {
 namespace {
 
+using consul::Addresses;
+using consul::Refusal;
+using consul::Resolver;
+using consul::Role;
+using consul::ServiceAddress;
 using std::chrono::milliseconds;
 
 int Complain(int code, const std::string& message) {
@@ -42,8 +47,8 @@ tl::expected<redis::Credentials, Refusal> Login(const ResolveOptions& options) {
   if (!options.password_file.empty()) {
     std::ifstream file(options.password_file);
     if (!std::getline(file, login.password) || login.password.empty()) {
-      return tl::unexpected(Refusal{kUsage, "no password in the first line of " + options.password_file +
-                                                ": is the file there, and may this user read it?"});
+      return tl::unexpected(Refusal{consul::kUsage, "no password in the first line of " + options.password_file +
+                                                        ": is the file there, and may this user read it?"});
     }
     if (login.password.back() == '\r') login.password.pop_back();
   } else if (const char* const password = std::getenv("REDISCLI_AUTH"); password != nullptr) {
@@ -72,7 +77,7 @@ Resolver::Check RoleCheck(const ResolveOptions& options, const redis::Credential
     if (!said) return "not verified: " + said.error().message + Remedy(said.error().kind);
     const bool is_right = (role != Role::kReplica && *said == "master") || (role != Role::kMaster && *said == "slave");
     if (is_right) return std::nullopt;
-    return "not verified: DNS has " + HostPort(address) + " as a " + wanted + ", it says itself that it is a " +
+    return "not verified: DNS has " + consul::HostPort(address) + " as a " + wanted + ", it says itself that it is a " +
            (*said == "slave" ? "replica" : *said);
   };
 }
@@ -87,9 +92,9 @@ class Program {
  private:
   /// Finds, waiting for it as long as was asked for, and hands out.
   int Once() {
-    const TimePoint deadline = std::chrono::steady_clock::now() + options_.wait;
+    const consul::TimePoint deadline = std::chrono::steady_clock::now() + options_.wait;
     milliseconds patience = options_.wait.count() == 0 ? options_.timeout : std::min(options_.wait, options_.timeout);
-    PollPause pause;
+    consul::PollPause pause;
     for (;;) {
       auto found = resolver_.LookUp(patience);
       if (found) found = Confirm(*found);
@@ -97,7 +102,7 @@ class Program {
       std::this_thread::sleep_until(
           std::min(deadline, std::chrono::steady_clock::now() + pause.Next(HasFailed(found.error()), Draw)));
       const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
-      if (found.error().code == kUsage || left.count() <= 0) return Complain(found.error());
+      if (found.error().code == consul::kUsage || left.count() <= 0) return Complain(found.error());
       patience = std::min(left, options_.timeout);
     }
   }
@@ -106,17 +111,17 @@ class Program {
   int Watch() {
     Addresses told;
     std::string complaint;
-    PollPause pause;
+    consul::PollPause pause;
     for (;;) {
       auto found = resolver_.LookUp(options_.timeout);
-      if (!found || !IsKnown(told, *found, options_.all)) {
+      if (!found || !consul::IsKnown(told, *found, options_.all)) {
         if (found) found = Confirm(*found);
-        if (found && !IsKnown(told, *found, options_.all)) {
+        if (found && !consul::IsKnown(told, *found, options_.all)) {
           told = *found;
-          if (const int code = HandOut(told); code != kFound) return code;
+          if (const int code = HandOut(told); code != consul::kFound) return code;
         }
       }
-      if (!found && found.error().code == kUsage) return Complain(found.error());
+      if (!found && found.error().code == consul::kUsage) return Complain(found.error());
       if (!found && found.error().message != complaint) Complain(found.error());
       complaint = found ? "" : found.error().message;
       std::this_thread::sleep_for(pause.Next(!found && HasFailed(found.error()), Draw));
@@ -128,29 +133,32 @@ class Program {
     return resolver_.Choose(found, check_);
   }
 
-  static bool HasFailed(const Refusal& refusal) { return refusal.code == kDnsFailed || refusal.code == kUnverified; }
+  static bool HasFailed(const Refusal& refusal) {
+    return refusal.code == consul::kDnsFailed || refusal.code == consul::kUnverified;
+  }
 
   /// Prints `found` or gives it to the command. Anything but kFound is what to leave with.
   int HandOut(const Addresses& found) {
     if (options_.command.empty()) {
-      const std::string text = FormatAddresses(
+      const std::string text = consul::FormatAddresses(
           found, options_.format, {.as_list = options_.all, .tls = options_.tls, .one_line = options_.watch});
-      if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return kFound;
-      return Complain(kDnsFailed, std::string("cannot write to the standard output: ") + std::strerror(errno));
+      if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return consul::kFound;
+      return Complain(consul::kDnsFailed, std::string("cannot write to the standard output: ") + std::strerror(errno));
     }
-    SetEnvironment(found.front(), options_.tls);
-    const std::vector<std::string> arguments = FillIn(options_.command, found.front(), options_.format, options_.tls);
+    consul::SetEnvironment(found.front(), options_.tls);
+    const std::vector<std::string> arguments =
+        consul::FillIn(options_.command, found.front(), options_.format, options_.tls);
     if (!options_.watch) {
-      const CommandFailure failure = Become(arguments);
+      const consul::CommandFailure failure = consul::Become(arguments);
       return Complain(failure.status, failure.message);
     }
-    const auto status = RunToEnd(arguments);
+    const auto status = consul::RunToEnd(arguments);
     if (!status) return Complain(status.error().status, status.error().message);
     if (*status != 0) {
       Complain(*status, arguments.front() + " ended with exit status " + std::to_string(*status) +
                             "; it is run again at the next change");
     }
-    return kFound;
+    return consul::kFound;
   }
 
   const ResolveOptions options_;
@@ -177,7 +185,7 @@ int Run(const ResolveOptions& options) {
                                             .client_key = options.key_file,
                                             .server_name = options.server_name,
                                             .verify = !options.insecure});
-      if (!made) return Complain(kUsage, made.error().message);
+      if (!made) return Complain(consul::kUsage, made.error().message);
       tls = *std::move(made);
     }
     check = RoleCheck(options, *login, tls);
@@ -186,14 +194,14 @@ int Run(const ResolveOptions& options) {
 }
 
 }  // namespace
-}  // namespace rcb::consul
+}  // namespace rcb::agent
 
 int main(int argc, char** argv) {
-  using rcb::consul::EarlyExit;
-  const auto parsed = rcb::consul::ParseResolveOptions(argc, argv);
+  using rcb::agent::EarlyExit;
+  const auto parsed = rcb::agent::ParseResolveOptions(argc, argv);
   if (const auto* exit = std::get_if<EarlyExit>(&parsed)) {
     std::fputs(exit->text.c_str(), exit->exit_code == 0 ? stdout : stderr);
     return exit->exit_code;
   }
-  return rcb::consul::Run(std::get<rcb::consul::ResolveOptions>(parsed));
+  return rcb::agent::Run(std::get<rcb::agent::ResolveOptions>(parsed));
 }

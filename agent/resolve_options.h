@@ -9,18 +9,18 @@
 #include "consul/dns_name.h"
 #include "consul/resolve_format.h"
 
-namespace rcb::consul {
+namespace rcb::agent {
 
 /// What redis-resolve was asked to do.
 struct ResolveOptions {
-  ServiceName name;
+  consul::ServiceName name;
   bool all = false;
   bool watch = false;
   bool verify = false;
-  Format format = Format::kHostPort;        ///< kArgs when there is a command.
-  std::vector<DnsClient::Options> dns{};    ///< In the order in which they are tried; one at least.
-  std::chrono::milliseconds timeout{2000};  ///< Longer than a local agent needs to ask another datacenter.
-  std::chrono::milliseconds wait{0};        ///< 0: one attempt.
+  consul::Format format = consul::Format::kHostPort;  ///< kArgs when there is a command.
+  std::vector<consul::DnsClient::Options> dns{};      ///< In the order in which they are tried; one at least.
+  std::chrono::milliseconds timeout{2000};            ///< Longer than a local agent needs to ask another datacenter.
+  std::chrono::milliseconds wait{0};                  ///< 0: one attempt.
   std::string user{};
   std::string password_file{};
   bool tls = false;
@@ -42,4 +42,4 @@ struct EarlyExit {
 /// Takes the command line and the REDIS_RESOLVE_ variables of the environment.
 std::variant<ResolveOptions, EarlyExit> ParseResolveOptions(int argc, const char* const* argv);
 
-}  // namespace rcb::consul
+}  // namespace rcb::agent
