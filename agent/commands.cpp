@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <utility>
@@ -233,7 +234,7 @@ int ExplainStatus(const ConfigSources& sources, Output output) {
   });
 }
 
-int Deregister(const ConfigSources& sources) {
+int Deregister(const ConfigSources& sources, Output output) {
   EventLoop loop;
   const auto setup = Prepare(loop, sources);
   if (!setup) return Fail(setup.error());
@@ -249,19 +250,28 @@ int Deregister(const ConfigSources& sources) {
     return kNotDone;
   }
   int status = 0;
+  std::string lines;
+  nlohmann::ordered_json all = {{"gone", nlohmann::json::array()}, {"refused", nlohmann::json::array()}};
   for (const std::string& id : ids) {
     const auto result = Await<consul::Result<void>>(
         loop, [&](auto handler) { setup->client->DeregisterService(id, std::move(handler)); });
-    if (result) {
-      std::printf("deregistered %s\n", id.c_str());
-    } else if (result.error().kind == consul::ErrorKind::kNotFound) {
-      std::printf("%s was not registered\n", id.c_str());
+    // Consul 1.8.7 without ACLs says nothing of an ID that it does not know.
+    if (result || result.error().kind == consul::ErrorKind::kNotFound) {
+      lines += (lines.empty() ? "" : "\n") + (result ? "deregistered " + id : id + " was not registered");
+      all["gone"].push_back(id);
     } else {
       Fail(result.error().message);
       status = kNotDone;
+      all["refused"].push_back({{"id", id}, {"why", result.error().message}});
     }
   }
-  return status;
+  int printed = 0;
+  if (output == Output::kJson) {
+    printed = Print(all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  } else if (!lines.empty()) {
+    printed = Print(lines);
+  }
+  return std::max(status, printed);
 }
 
 int RunDoctor(const ConfigSources& sources, const std::string& dns, Output output) {

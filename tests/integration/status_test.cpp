@@ -10,6 +10,7 @@
 #include <chrono>
 #include <csignal>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@
 
 using namespace rcb::integration;
 using namespace std::chrono_literals;
+using Json = nlohmann::json;
 
 namespace {
 
@@ -250,13 +252,26 @@ TEST_CASE("deregister: refused while the agent runs, then nothing is left") {
   CHECK(refused.status == 1);
   CHECK(Contains(refused.output, "still runs"));
   CHECK(fixture.consul.Health("redis").size() == 1);
+  const std::string id = Json::parse(fixture.Get("/status").body).at("instances").at(0).at("service_id");
 
   fixture.agent.process().Signal(SIGTERM);
   REQUIRE(fixture.agent.process().WaitForExit(5s) == 0);
   const Outcome none = fixture.Ask("status");
   CHECK(none.status == 1);
   CHECK(Contains(none.output, "no agent answers at " + fixture.listen));
-  CHECK(fixture.Ask("deregister").status == 0);
+  const auto removal = [&] {
+    const Outcome outcome = fixture.Ask("deregister", {"--json"});
+    CHECK(outcome.status == 0);
+    return Json::parse(outcome.output);
+  };
+  const Json gone = {{"gone", {id}}, {"refused", Json::array()}};
+  CHECK(removal() == gone);
   CHECK(WaitUntil([&] { return fixture.consul.Health("redis").empty(); }, 20s));
-  CHECK(fixture.Ask("deregister").status == 0);  // Again: nothing to do is no fault.
+  CHECK(removal() == gone);  // Again: nothing to do is no fault.
+  CHECK(Contains(fixture.Ask("deregister").output, id));
+
+  fixture.consul.process().Kill();
+  const Outcome unreachable = fixture.Ask("deregister", {"--json"});
+  CHECK(unreachable.status == 1);
+  CHECK(Contains(unreachable.output, R"("id": ")" + id + '"'));
 }
