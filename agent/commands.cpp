@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -14,7 +13,6 @@
 #include <utility>
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "agent/await.h"
 #include "agent/bridge.h"
@@ -23,6 +21,7 @@
 #include "agent/log.h"
 #include "agent/status_text.h"
 #include "agent/systemd_notify.h"
+#include "agent/terminal.h"
 #include "agent/watcher.h"
 
 namespace rcb::agent {
@@ -119,12 +118,6 @@ int WithStatus(const ConfigSources& sources,
     return kNoAgent;
   }
   return Print(form(*status, *body));
-}
-
-/// https://no-color.org: on a terminal, unless the variable is there and not empty.
-bool WantsColours() {
-  const char* no_colour = std::getenv("NO_COLOR");
-  return isatty(STDOUT_FILENO) != 0 && (no_colour == nullptr || *no_colour == '\0');
 }
 
 /// True when the agent at `listen` registers one of these.
