@@ -134,12 +134,14 @@ class Publisher {
     std::string named;           ///< The service's name in the catalog, or what our last call made of it; empty: none.
     std::string denied;          ///< Consul refused the takeover: why.
     bool check_missing = false;  ///< The local Consul agent does not know the check: register first.
-    bool output_unpushed = false;  ///< The check's new output waits for a registration to carry it.
-    bool token_renewed = false;    ///< Since the last registration: one with the new token is due.
-    bool in_flight = false;
-    bool updating = false;  ///< The call in flight is an UpdateTtl: a heartbeat beside it might overtake it.
-    bool beating = false;   ///< A heartbeat is in flight.
-    TimePoint beaten_at{};  ///< When the check last heard from us.
+    bool output_unpushed = false;           ///< The check's new output waits for a registration to carry it.
+    bool token_renewed = false;             ///< Since the last registration: one with the new token is due.
+    bool in_flight = false;                 ///< A call to the local agent.
+    bool updating = false;                  ///< It is an UpdateTtl: a heartbeat beside it might overtake it.
+    bool beating = false;                   ///< A heartbeat is in flight.
+    bool committing = false;                ///< A transaction is, or a write of the claim.
+    std::optional<TimePoint> asked_since;   ///< The local agent owes an answer.
+    TimePoint beaten_at{};                  ///< When the check last heard from us.
     std::optional<TimePoint> unseen_since;  ///< Registered, but missing in what was read of the catalog.
     TimePoint heartbeat_at{};
     TimePoint retry_at{};
@@ -157,9 +159,12 @@ class Publisher {
   std::optional<Call> Withdraw(TimePoint now);
   static void ForgetCheck(Lane& lane);
   std::optional<Call> NextForMaster(std::size_t instance, TimePoint now);
+  std::optional<Call> PassBy(std::size_t instance, TimePoint now);
+  bool MayPublish(const Lane& lane, TimePoint now) const;
   std::optional<Call> Tell(std::size_t instance, const Publication& wanted);
   std::optional<Call> LeaveName(std::size_t instance, const std::string& name) const;
   void ReadCatalog(Lane& lane, TimePoint now);
+  std::optional<Call> Publish(std::size_t instance, const consul::ServiceEntry& own) const;
   Call PublishMaster(std::size_t instance, const consul::ServiceEntry& own) const;
   Call PublishShardMaster(std::size_t instance, const consul::ServiceEntry& own) const;
   void AppendPublication(const Lane& lane, const consul::ServiceEntry& own,
@@ -177,6 +182,7 @@ class Publisher {
   bool IsOwn(const consul::ServiceEntry& entry) const;
   bool IsSettled(const Lane& lane, TimePoint now) const;
   bool CatalogIsBehind(TimePoint now) const;
+  bool CatalogIsAsNewAsClaim() const;
   void OnSuccess(Lane& lane, const Call& call, TimePoint now);
   void OnFailure(Lane& lane, const Call& call, const consul::Error& error, TimePoint now);
 

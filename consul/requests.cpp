@@ -13,6 +13,9 @@ constexpr std::size_t kMaxQuotedBytes = 200;
 /// Above the longest time that Consul's servers hold a call while they elect a leader (rpc_hold_timeout, 7 s), so that
 /// the answer is Consul's "No cluster leader" and not silence, which leaves the outcome of a write open.
 constexpr std::chrono::milliseconds kTimeout{10000};
+/// One that was passed on to a leader that died a moment ago is never answered. Each compares what it rests on, so that
+/// it may be sent again whatever became of the first.
+constexpr std::chrono::milliseconds kTransactionTimeout{1500};
 /// Given on top of a blocking query's wait and its jitter for the way there and back.
 constexpr std::chrono::milliseconds kBlockingGrace{5000};
 
@@ -167,7 +170,11 @@ HttpRequest HealthServiceRequest(const std::string& service, std::uint64_t index
   return Read("/v1/health/service/" + PercentEncode(service), index, wait);
 }
 
-HttpRequest TxnRequest(const std::vector<TxnOperation>& operations) { return Put("/v1/txn", EncodeTxn(operations)); }
+HttpRequest TxnRequest(const std::vector<TxnOperation>& operations) {
+  HttpRequest request = Put("/v1/txn", EncodeTxn(operations));
+  request.timeout = kTransactionTimeout;
+  return request;
+}
 
 Result<void> ParseEmptyResponse(const HttpResponse& response) {
   if (response.status != 200) return HttpError(response);

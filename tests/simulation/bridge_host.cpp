@@ -546,8 +546,11 @@ void BridgeHost::Renew() {
     claim_fed_at_ = environment_.now() - environment_.Between(0s, kClaimWait);
     group_->OnClaim(*claim_pair_, claim_fed_at_);
   }
-  for (SentinelLink& link : links_) {
+  for (std::size_t s = 0; s < links_.size(); ++s) {
+    SentinelLink& link = links_[s];
     if (!link.connected || link.broken || !link.view || environment_.now() - link.viewed_at < kViewInterval) continue;
+    // That it is lost may still lie in the backlog of a bridge that was stopped.
+    if (!sentinels_.Answers(s) || !environment_.network.Connects(host_, s)) continue;
     link.viewed_at = environment_.now();
     group_->OnSentinelView(*link.view, link.viewed_at);
   }

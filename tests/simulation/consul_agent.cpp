@@ -10,7 +10,8 @@ using namespace std::chrono_literals;
 using consul::CheckStatus;
 using consul::ErrorKind;
 
-constexpr Duration kCallTimeout = 10s;       ///< consul/requests.cpp
+constexpr Duration kCallTimeout = 10s;  ///< consul/requests.cpp
+constexpr Duration kTransactionTimeout = 1500ms;
 constexpr Duration kFullSyncInterval = 60s;  ///< agent/ae/ae.go, and a stagger of up to as much again.
 constexpr Duration kFullSyncRetry = 15s;
 constexpr Duration kServerUpStagger = 3s;
@@ -45,6 +46,7 @@ void ConsulAgent::Stop() {
   running_ = false;
   ++life_;
   syncing_ = sync_again_ = compared_ = false;
+  stuck_until_ = {};
   environment_.history.Note([&] { return "consul agent " + node_ + " stopped"; });
   for (const auto& weak : watches_) {
     if (const auto watch = weak.lock()) Fail(watch, ErrorKind::kUnreachable, environment_.Between(100us, 1ms));
@@ -87,6 +89,7 @@ void ConsulAgent::ArmTtl(const std::string& id) {
     const auto found = services_.find(id);
     if (life != life_ || found == services_.end()) return;
     Service& service = found->second;
+    if (IsStuck()) service.expires = std::max(service.expires, stuck_until_);
     if (environment_.now() < service.expires) {
       ArmTtl(id);
       return;
@@ -107,6 +110,7 @@ void ConsulAgent::Register(std::size_t caller, const consul::ServiceRegistration
     const auto [at, created] = services_.try_emplace(registration.id);
     Service& service = at->second;
     service.registration = registration;
+    service.has_old_tag = false;
     // A check that is known keeps its status and output (agent/agent.go addServiceInternal, the snapshot).
     if (created) service.status = registration.check.status;
     if (created || service.expires == TimePoint::max()) {
@@ -178,10 +182,23 @@ void ConsulAgent::Push(const std::vector<Service>& dirty, TimePoint sent_at, std
                              [this, dirty, sent_at, life, tries] { Push(dirty, sent_at, life, tries - 1); });
     return;
   }
+  if (servers_.has_dead_leader(environment_.now())) {
+    // Until yamux notices: a keepalive every 30 s, given up after 10 s.
+    stuck_until_ = environment_.now() + environment_.Between(10s, 40s);
+    environment_.history.Note([&] { return "consul agent " + node_ + " is stuck"; });
+    environment_.history.Count("consul agent stuck");
+    environment_.queue.At(stuck_until_, [this, life] {
+      if (life != life_) return;
+      syncing_ = sync_again_ = false;
+      ScheduleFullSync(environment_.Between(kFullSyncRetry, 2 * kFullSyncRetry));
+    });
+    return;
+  }
   const bool done = environment_.network.Delivers(place_, servers) && servers_.has_leader();
   if (done) {
     for (const Service& service : dirty) {
-      servers_.Push(node_, service.registration, service.status, service.output, sent_at);
+      servers_.Push(node_, service.registration, service.status, service.output,
+                    {.pushed = true, .sent_at = sent_at, .with_old_tag = service.has_old_tag});
     }
   }
   environment_.queue.After(environment_.Latency(servers, place_), [this, servers, done, dirty, life] {
@@ -208,6 +225,11 @@ void ConsulAgent::ScheduleFullSync(Duration delay) {
   });
 }
 
+bool ConsulAgent::IsInSync() const {
+  return compared_ && !syncing_ && !IsStuck() &&
+         std::all_of(services_.begin(), services_.end(), [](const auto& item) { return item.second.in_sync; });
+}
+
 /// Asks the servers what they know of this node. The answer is compared when it is here, with what is known by then.
 void ConsulAgent::FullSync() {
   if (!running_) return;
@@ -221,7 +243,7 @@ void ConsulAgent::FullSync() {
     std::map<std::string, consul::ServiceEntry> remote;
     for (const std::string& id : servers_.IdsOf(node_)) remote.emplace(id, *servers_.Find(node_, id));
     environment_.queue.After(environment_.Latency(servers, place_), [this, life, remote = std::move(remote)] {
-      if (life == life_) Compare(remote);
+      if (life == life_) WhenFree([this, remote] { Compare(remote); });
     });
   });
 }
@@ -239,6 +261,7 @@ void ConsulAgent::Compare(const std::map<std::string, consul::ServiceEntry>& rem
     consul::ServiceRegistration& local = service.registration;
     if (entry != nullptr && local.enable_tag_override && local.tags != entry->tags) {
       local.tags = entry->tags;
+      service.has_old_tag = entry->HasTag("master") && !servers_.Find(node_, id)->HasTag("master");
       environment_.history.Count("tags taken over from the servers");
     }
     const bool same = entry != nullptr && entry->tags == local.tags && entry->meta == local.meta &&
@@ -306,11 +329,10 @@ struct ConsulAgent::Call {
   }
 };
 
-std::shared_ptr<ConsulAgent::Call> ConsulAgent::Open(Done done) {
+std::shared_ptr<ConsulAgent::Call> ConsulAgent::Open(Done done, Duration timeout) {
   auto call = std::make_shared<Call>();
   call->done = std::move(done);
-  environment_.queue.After(kCallTimeout,
-                           [call] { call->Finish(consul::Fail(ErrorKind::kTimeout, "no answer in time")); });
+  environment_.queue.After(timeout, [call] { call->Finish(consul::Fail(ErrorKind::kTimeout, "no answer in time")); });
   return call;
 }
 
@@ -331,20 +353,35 @@ void ConsulAgent::Answer(std::size_t caller, const std::shared_ptr<Call>& call,
 }
 
 void ConsulAgent::Local(std::size_t caller, Done done, std::function<consul::Result<std::uint64_t>()> act) {
-  const auto call = Open(std::move(done));
+  const auto call = Open(std::move(done), kCallTimeout);
   Send(caller, place_, call, [this, caller, call, act = std::move(act)] {
-    Answer(caller, call,
-           running_ ? act()
-                    : consul::Result<std::uint64_t>(
-                          consul::Fail(ErrorKind::kUnreachable, "the Consul agent refuses connections")));
+    WhenFree([this, caller, call, act] {
+      Answer(caller, call,
+             running_ ? act()
+                      : consul::Result<std::uint64_t>(
+                            consul::Fail(ErrorKind::kUnreachable, "the Consul agent refuses connections")));
+    });
+  });
+}
+
+/// Nobody waits in vain for it to come to itself: what was asked meanwhile is done then, be it out of date.
+void ConsulAgent::WhenFree(EventQueue::Action action) {
+  if (!IsStuck()) {
+    action();
+    return;
+  }
+  environment_.queue.At(stuck_until_, [this, life = life_, action = std::move(action)] {
+    if (life == life_) WhenFree(action);
   });
 }
 
 /// A call that the servers answer. Without a leader they hold it for a while, then say so.
-void ConsulAgent::Forward(std::size_t caller, Done done, std::function<consul::Result<std::uint64_t>()> act) {
-  const auto call = Open(std::move(done));
+void ConsulAgent::Forward(std::size_t caller, Done done, Duration timeout,
+                          std::function<consul::Result<std::uint64_t>()> act) {
+  const auto call = Open(std::move(done), timeout);
   const std::size_t servers = environment_.network.consul();
   const auto at_servers = [this, caller, servers, call, act = std::move(act)] {
+    if (servers_.has_dead_leader(environment_.now())) return;
     if (!servers_.has_leader()) {
       environment_.queue.After(environment_.Between(1ms, 7s), [this, caller, call, act] {
         // The agent tries again while it holds the call.
@@ -368,7 +405,7 @@ void ConsulAgent::Forward(std::size_t caller, Done done, std::function<consul::R
 }
 
 void ConsulAgent::Commit(std::size_t caller, const std::vector<consul::TxnOperation>& operations, Done done) {
-  Forward(caller, std::move(done), [this, caller, operations]() -> consul::Result<std::uint64_t> {
+  Forward(caller, std::move(done), kTransactionTimeout, [this, caller, operations]() -> consul::Result<std::uint64_t> {
     // Each of them checks the key; writing it is another permission.
     const bool writes = std::holds_alternative<consul::TxnKvCas>(operations.front());
     const auto denial = servers_.DenialOf(caller);
@@ -380,7 +417,7 @@ void ConsulAgent::Commit(std::size_t caller, const std::vector<consul::TxnOperat
 }
 
 void ConsulAgent::WriteKey(std::size_t caller, const std::string& value, std::uint64_t index, Done done) {
-  Forward(caller, std::move(done), [this, caller, value, index]() -> consul::Result<std::uint64_t> {
+  Forward(caller, std::move(done), kCallTimeout, [this, caller, value, index]() -> consul::Result<std::uint64_t> {
     if (servers_.DeniesKey(caller)) return consul::Fail(ErrorKind::kDenied, "Permission denied");
     return servers_.WriteKey(value, index);
   });

@@ -38,6 +38,11 @@ class ConsulAgent {
   void OnKeyChange() { Wake(Kind::kKey); }  ///< Or of who may read it.
   void OnCatalogChange() { Wake(Kind::kCatalog); }
   void OnLeaderLost();
+  /// It answers nobody who asks of its own services: a push of it hangs (agent/local/state.go holds its lock
+  /// meanwhile).
+  bool IsStuck() const { return environment_.now() < stuck_until_; }
+  /// The servers know all that it knows.
+  bool IsInSync() const;
 
   // What a bridge at `caller` asks. The answer comes later, or an error of the kind that consul::Client gives.
   void Register(std::size_t caller, const consul::ServiceRegistration& registration, Done done);
@@ -64,15 +69,17 @@ class ConsulAgent {
     TimePoint expires{};    ///< Of the last TTL update; what was persisted is good until then.
     bool ever_fed = false;  ///< There was a TTL update.
     bool in_sync = false;
+    bool has_old_tag = false;  ///< See ConsulServers::Origin.
     std::uint64_t version = 0;
   };
 
   void Local(std::size_t caller, Done done, std::function<consul::Result<std::uint64_t>()> act);
-  void Forward(std::size_t caller, Done done, std::function<consul::Result<std::uint64_t>()> act);
+  void Forward(std::size_t caller, Done done, Duration timeout, std::function<consul::Result<std::uint64_t>()> act);
   struct Call;
   void Send(std::size_t from, std::size_t to, const std::shared_ptr<Call>& call, EventQueue::Action arrive);
-  std::shared_ptr<Call> Open(Done done);
+  std::shared_ptr<Call> Open(Done done, Duration timeout);
   void Answer(std::size_t caller, const std::shared_ptr<Call>& call, const consul::Result<std::uint64_t>& result);
+  void WhenFree(EventQueue::Action action);
   void Dirty(Service& service);
   void ArmTtl(const std::string& id);
   void Sync();
@@ -100,6 +107,7 @@ class ConsulAgent {
   bool running_ = true;
   std::uint64_t life_ = 0;
   std::map<std::string, Service> services_;
+  TimePoint stuck_until_{};
   bool syncing_ = false;
   bool sync_again_ = false;
   bool compared_ = true;         ///< With the servers, since it started: nothing is pushed before (agent/ae/ae.go).

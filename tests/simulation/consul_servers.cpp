@@ -8,8 +8,14 @@ namespace {
 using consul::CatalogCheck;
 using consul::ErrorKind;
 using consul::ServiceEntry;
+using namespace std::chrono_literals;
 
 }  // namespace
+
+bool ConsulServers::has_dead_leader(TimePoint now) const {
+  constexpr Duration kHeartbeatTimeout = 1500ms;  // At raft_multiplier 1: between 1 s and 2 s.
+  return !has_leader_ && now - leader_lost_at_ < kHeartbeatTimeout;
+}
 
 void ConsulServers::AddNode(const std::string& node, const std::string& address) { nodes_[node] = {address, true}; }
 
@@ -146,7 +152,7 @@ bool ConsulServers::SetCheck(const std::string& node, CatalogCheck check, const 
 }
 
 void ConsulServers::Push(const std::string& node, const consul::ServiceRegistration& registration,
-                         consul::CheckStatus status, const std::string& output, TimePoint sent_at) {
+                         consul::CheckStatus status, const std::string& output, const Origin& origin) {
   ServiceEntry entry;
   entry.id = registration.id;
   entry.name = registration.name;
@@ -155,7 +161,6 @@ void ConsulServers::Push(const std::string& node, const consul::ServiceRegistrat
   entry.address = registration.address;
   entry.port = registration.port;
   entry.enable_tag_override = registration.enable_tag_override;
-  const Origin origin{true, sent_at};
   ++index_;
   bool changed = SetService(node, entry, origin);
   changed |= SetCheck(node,

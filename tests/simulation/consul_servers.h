@@ -23,6 +23,8 @@ class ConsulServers {
   struct Origin {
     bool pushed = false;
     TimePoint sent_at{};
+    /// The agent had taken the master's tag over from a reading that was out of date when it arrived.
+    bool with_old_tag = false;
   };
 
   std::function<void()> on_key;      ///< The key has changed, and the catalog with it where it was one transaction.
@@ -30,8 +32,14 @@ class ConsulServers {
 
   void AddNode(const std::string& node, const std::string& address);
 
-  void set_leader(bool present) { has_leader_ = present; }
+  void LoseLeader(TimePoint now) {
+    has_leader_ = false;
+    leader_lost_at_ = now;
+  }
+  void ElectLeader() { has_leader_ = true; }
   bool has_leader() const { return has_leader_; }
+  /// It died a moment ago, and calls are still passed on to it, which it never answers.
+  bool has_dead_leader(TimePoint now) const;
 
   /// PUT /v1/txn, all or nothing. The result is the key's ModifyIndex.
   consul::Result<std::uint64_t> Commit(const std::vector<consul::TxnOperation>& operations);
@@ -52,7 +60,7 @@ class ConsulServers {
 
   /// An agent's word about its own node.
   void Push(const std::string& node, const consul::ServiceRegistration& registration, consul::CheckStatus status,
-            const std::string& output, TimePoint sent_at);
+            const std::string& output, const Origin& origin);
   void Remove(const std::string& node, const std::string& id);
   void SetNodeHealth(const std::string& node, bool passing);
 
@@ -80,6 +88,7 @@ class ConsulServers {
   bool SetCheck(const std::string& node, consul::CatalogCheck check, const Origin& origin);
 
   bool has_leader_ = true;
+  TimePoint leader_lost_at_{};
   std::uint64_t index_ = 10;
   std::uint64_t key_index_ = 1;
   std::uint64_t catalog_index_ = 1;

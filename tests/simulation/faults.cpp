@@ -31,6 +31,7 @@ const std::vector<Faults::Kind>& Faults::AllKinds() {
       {"bridge paused", &Faults::PauseBridge, 5, false, false},
       {"consul agent restarted", &Faults::RestartConsulAgent, 6, false, false},
       {"consul leader lost", &Faults::LoseConsulLeader, 6, false, false},
+      {"host killed, consul's leader on it", &Faults::KillHostAndLeader, 5, false, false},
       {"host cut from consul", &Faults::CutFromConsul, 7, false, false},
       {"host cut from hosts", &Faults::CutFromHosts, 7, false, false},
       {"host cut from everything", &Faults::CutFromAll, 9, false, false},
@@ -215,6 +216,8 @@ bool Faults::LoseConsulLeader() {
   });
   return true;
 }
+
+bool Faults::KillHostAndLeader() { return KillHost() && LoseConsulLeader(); }
 
 // --- Network
 // ----------------------------------------------------------------------------------------------------------
@@ -490,7 +493,7 @@ bool Faults::ForgeEntry() {
   registration.check.name = entry->checks.front().name;
   invariants_.OnForeignEntry(host);
   world_.servers.Push(world_.agent_of(host).node(), registration, consul::CheckStatus::kPassing, "by hand",
-                      world_.environment.now());
+                      {.pushed = true, .sent_at = world_.environment.now()});
   return true;
 }
 

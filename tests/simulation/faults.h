@@ -54,6 +54,7 @@ class Faults {
   bool PauseBridge();
   bool RestartConsulAgent();
   bool LoseConsulLeader();
+  bool KillHostAndLeader();
   bool CutFromConsul();
   bool CutFromHosts();
   bool CutFromAll();

@@ -108,7 +108,7 @@ bool Invariants::IsServedReplica(std::size_t host) const {
 bool Invariants::BridgeIsAble(std::size_t host) {
   const ConsulAgent& agent = world_.agent_of(host);
   return world_.bridge(host).running() && world_.bridge(host).group() != nullptr && agent.SeesServers() &&
-         world_.environment.network.Connects(host, agent.place()) && world_.servers.has_leader() &&
+         !agent.IsStuck() && world_.environment.network.Connects(host, agent.place()) && world_.servers.has_leader() &&
          !world_.servers.DeniesKey(host);
 }
 
@@ -271,6 +271,7 @@ bool Invariants::MayBeRepushed(std::size_t host) {
   const ConsulServers::Origin& origin =
       world_.servers.OriginOf(world_.agent_of(host).node(), BridgeHost::ServiceId(host));
   if (!origin.pushed) return false;
+  if (origin.with_old_tag) return true;
   if (foreign_entries_.contains(host)) return true;
   const BridgeHost& bridge = world_.bridge(host);
   if (!bridge.running() || bridge.group() == nullptr || bridge.claim_index() < holder_since_index_) return true;

@@ -121,6 +121,13 @@ class Schedule {
     return true;
   }
 
+  bool AgentsAreInSync() {
+    for (std::size_t host = 0; host < world_.hosts(); ++host) {
+      if (!world_.agent_of(host).IsInSync()) return false;
+    }
+    return true;
+  }
+
   /// Invariants 4 and 5.
   void Settle() {
     const TimePoint healed = world_.environment.now();
@@ -153,11 +160,13 @@ class Schedule {
       } else {
         published = false;
       }
-      if (!published || !ReplicasAreServed(*truth)) quiet_since = now;
+      if (!published || !ReplicasAreServed(*truth) || !AgentsAreInSync()) quiet_since = now;
       if (now - quiet_since >= kQuiet) break;
       // Sentinels that were reset do not know a server that followed nobody they know: an operator's business.
       if (world_.sentinels.size() > 0 && now - decided > kOperator) faults_.Adopt(*truth);
-      if (now - decided > kAllBound) Fail("4: not every replica of host" + std::to_string(*truth) + " is served");
+      if (now - decided > kAllBound)
+        Fail("4: not every replica of host" + std::to_string(*truth) +
+             " is served, or its Consul agent is not in sync");
     }
     const std::uint64_t catalog = world_.servers.catalog_index();
     const std::uint64_t key = world_.servers.key_index();

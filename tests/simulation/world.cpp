@@ -84,13 +84,13 @@ void World::StopAgent(std::size_t host) {
 
 void World::LoseLeader() {
   BeforeDisturbance();
-  servers.set_leader(false);
+  servers.LoseLeader(environment.now());
   environment.history.Note([] { return std::string("consul servers: no leader"); });
   for (const auto& agent : agents_) agent->OnLeaderLost();
 }
 
 void World::ElectLeader() {
-  servers.set_leader(true);
+  servers.ElectLeader();
   environment.history.Note([] { return std::string("consul servers: a leader"); });
 }
 

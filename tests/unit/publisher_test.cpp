@@ -562,3 +562,58 @@ TEST_CASE("Publisher: master and replicas under names of their own") {
     bench.ExpectNothing();
   }
 }
+
+// Seen on real servers: the local agent was 33 s late because Consul's leader had died together with the master.
+TEST_CASE("Publisher: a takeover goes past a local Consul agent that is stuck") {
+  Bench bench;
+  bench.BecomeReplica();
+  bench.Wants({Tag::kNone, CheckStatus::kCritical, "says master, but no Sentinel confirms it"});
+  const auto asked = bench.publisher.Next(bench.now);
+  REQUIRE(asked.size() == 1);
+  REQUIRE(std::holds_alternative<Publisher::UpdateTtl>(asked[0].what));
+  bench.Wants(kMaster, Claim{});
+  bench.now += 499ms;
+  bench.ExpectNothing();
+  bench.now += 1ms;
+  SUBCASE("by a transaction alone") {
+    const auto transaction = bench.Expect<Publisher::Transaction>();
+    CHECK(std::get<consul::TxnCheckSet>(transaction.operations[2]).check.status == "passing");
+    bench.Wants(kMaster);
+    bench.Claimed(9);
+    bench.ExpectNothing();
+    bench.publisher.OnDone(asked[0], consul::Fail(consul::ErrorKind::kTimeout, "no answer"), bench.now);
+    bench.now += 500ms;
+    CHECK(bench.Expect<Publisher::Register>().registration.tags == std::vector<std::string>{"master"});
+    CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kPassing);
+    SUBCASE("and again, when that agent comes to itself and pushes what it held") {
+      bench.publisher.OnCatalog({Entry("redis-h-7001", "", "critical")});
+      bench.now += 1s;
+      bench.Expect<Publisher::Transaction>();
+    }
+  }
+  SUBCASE("not when the takeover is refused") {
+    bench.Expect<Publisher::Transaction>(consul::Fail(consul::ErrorKind::kDenied, "no"));
+    bench.now += 1s;
+    bench.ExpectNothing();
+  }
+  SUBCASE("not when it answers at last") {
+    bench.publisher.OnDone(asked[0], {}, bench.now);
+    CHECK(bench.Expect<Publisher::UpdateTtl>().status == CheckStatus::kPassing);
+  }
+  SUBCASE("one at a time") {
+    REQUIRE(bench.publisher.Next(bench.now).size() == 1);
+    bench.ExpectNothing();
+  }
+}
+
+TEST_CASE("Publisher: a takeover goes past a heartbeat that is not answered") {
+  Bench bench;
+  bench.BecomeReplica();
+  bench.now += 4s;
+  const auto beat = bench.publisher.Next(bench.now);
+  REQUIRE(beat.size() == 1);
+  CHECK(beat[0].heartbeat);
+  bench.Wants(kMaster, Claim{});
+  bench.now += 500ms;
+  bench.Expect<Publisher::Transaction>();
+}
