@@ -207,8 +207,9 @@ bool Arbiter::IsNamed(std::size_t instance, const redis::Endpoint& address, cons
 
 Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now) const {
   SentinelWord word;
+  const redis::Endpoint own;  // Whatever address a Sentinel has for it.
   std::vector<TimePoint> voted_at;
-  std::map<redis::Endpoint, std::size_t> others;
+  std::map<redis::Endpoint, std::vector<std::uint64_t>> epochs;  // By whom a direct view names.
   std::size_t known = 0;
   for (const auto& [id, timed] : views_) {
     const redis::SentinelView& view = timed.view;
@@ -217,7 +218,7 @@ Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now)
     if (now - timed.at > options_.view_freshness) continue;
     const bool names_it = IsNamed(instance, view.master, view.master_run_id);
     if (view.direct && names_it) voted_at.push_back(timed.at);
-    if (view.direct && !names_it) ++others[view.master];
+    if (view.direct) epochs[names_it ? own : view.master].push_back(view.config_epoch);
     if (view.direct && names_it && view.failover_in_progress) word.electing = true;
     if (!word.best || view.config_epoch > word.best->config_epoch) {
       word.best = view;
@@ -232,10 +233,14 @@ Arbiter::SentinelWord Arbiter::AskSentinels(std::size_t instance, TimePoint now)
     std::sort(voted_at.begin(), voted_at.end(), std::greater<>());
     word.named_at = voted_at[known / 2];
   }
-  for (const auto& [master, votes] : others) {
-    if (votes * 2 > known) word.majority_names = master;
+  for (auto& [master, votes] : epochs) {
+    if (votes.size() * 2 <= known) continue;
+    std::sort(votes.begin(), votes.end(), std::greater<>());
+    word.majority_at = votes[known / 2];
+    if (master != own) word.majority_names = master;
   }
-  if (word.best && word.best_names_it && !word.best_disputed) word.confirmed = word.best->config_epoch;
+  const bool settled = word.majority_names_it && word.best && word.majority_at == word.best->config_epoch;
+  if (settled || (word.best && word.best_names_it && !word.best_disputed)) word.confirmed = word.best->config_epoch;
   for (const auto& [id, election] : elections_) {
     if (IsNamed(instance, election.chosen, {}) && (!word.best || election.epoch > word.best->config_epoch)) {
       word.confirmed = std::max(word.confirmed.value_or(0), election.epoch);
@@ -361,6 +366,12 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
     return Withhold("says master, but Sentinel names " + word.best->master.ToString() +
                     AtEpoch(word.best->config_epoch));
   }
+  const bool outvoted = word.majority_names && *word.majority_at >= word.confirmed.value_or(0) &&
+                        (!claim || Reaches(Authority::kSentinel, *word.majority_at, *claim));
+  if (outvoted && (mine || word.confirmed)) {
+    return Withhold("says master, but most Sentinels name " + word.majority_names->ToString() +
+                    AtEpoch(*word.majority_at));
+  }
   if (mine) {
     const bool restarted = claim->run_id != states_[instance].server.run_id;
     // Most Sentinels may also confirm it at a lower epoch: they were reset.
@@ -389,9 +400,11 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
     return Withhold(word.best_disputed ? "says master, but Sentinels disagree about it"
                                        : "says master, but no Sentinel confirms it");
   }
-  // A Sentinel that was reset starts again at a low epoch: most of them must agree, and nobody may be using the holder.
+  // Of two failovers at one epoch that one counts which most Sentinels follow. One that was reset starts again at a low
+  // epoch: most of them must agree, and nobody may be using the holder.
   const bool wins = !claim || Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
                     (claim->state == Claim::State::kYielded && *word.confirmed == claim->epoch) ||
+                    (word.majority_names_it && Reaches(Authority::kSentinel, *word.majority_at, *claim)) ||
                     (word.majority_names_it && now - claim_since_ >= kResetWait && !HolderIsServedAsMaster());
   if (!wins) return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
   if (word.electing) return Withhold("says master, but Sentinel is choosing its successor");

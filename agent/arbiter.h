@@ -145,6 +145,9 @@ class Arbiter {
     bool electing = false;       ///< Sentinel is about to replace it, or has chosen another one at a higher epoch.
     std::optional<redis::Endpoint> majority_names;  ///< Another server that a majority names.
     bool majority_names_it = false;                 ///< More than half of the known Sentinels, by fresh direct views.
+    /// The config-epoch that such a majority has reached. A Sentinel leaves its epoch for a higher one alone, so at the
+    /// epoch of two failovers that did not know of each other the majority is final.
+    std::optional<std::uint64_t> majority_at;
     TimePoint named_at{};                           ///< When the last vote that this majority needs was heard.
   };
 

@@ -4,16 +4,15 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <utility>
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "agent/await.h"
 #include "agent/bridge.h"
@@ -22,6 +21,7 @@
 #include "agent/log.h"
 #include "agent/status_text.h"
 #include "agent/systemd_notify.h"
+#include "agent/terminal.h"
 #include "agent/watcher.h"
 
 namespace rcb::agent {
@@ -118,12 +118,6 @@ int WithStatus(const ConfigSources& sources,
     return kNoAgent;
   }
   return Print(form(*status, *body));
-}
-
-/// https://no-color.org: on a terminal, unless the variable is there and not empty.
-bool WantsColours() {
-  const char* no_colour = std::getenv("NO_COLOR");
-  return isatty(STDOUT_FILENO) != 0 && (no_colour == nullptr || *no_colour == '\0');
 }
 
 /// True when the agent at `listen` registers one of these.
@@ -233,7 +227,7 @@ int ExplainStatus(const ConfigSources& sources, Output output) {
   });
 }
 
-int Deregister(const ConfigSources& sources) {
+int Deregister(const ConfigSources& sources, Output output) {
   EventLoop loop;
   const auto setup = Prepare(loop, sources);
   if (!setup) return Fail(setup.error());
@@ -249,19 +243,28 @@ int Deregister(const ConfigSources& sources) {
     return kNotDone;
   }
   int status = 0;
+  std::string lines;
+  nlohmann::ordered_json all = {{"gone", nlohmann::json::array()}, {"refused", nlohmann::json::array()}};
   for (const std::string& id : ids) {
     const auto result = Await<consul::Result<void>>(
         loop, [&](auto handler) { setup->client->DeregisterService(id, std::move(handler)); });
-    if (result) {
-      std::printf("deregistered %s\n", id.c_str());
-    } else if (result.error().kind == consul::ErrorKind::kNotFound) {
-      std::printf("%s was not registered\n", id.c_str());
+    // Consul 1.8.7 without ACLs says nothing of an ID that it does not know.
+    if (result || result.error().kind == consul::ErrorKind::kNotFound) {
+      lines += (lines.empty() ? "" : "\n") + (result ? "deregistered " + id : id + " was not registered");
+      all["gone"].push_back(id);
     } else {
       Fail(result.error().message);
       status = kNotDone;
+      all["refused"].push_back({{"id", id}, {"why", result.error().message}});
     }
   }
-  return status;
+  int printed = 0;
+  if (output == Output::kJson) {
+    printed = Print(all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  } else if (!lines.empty()) {
+    printed = Print(lines);
+  }
+  return std::max(status, printed);
 }
 
 int RunDoctor(const ConfigSources& sources, const std::string& dns, Output output) {

@@ -7,7 +7,8 @@ namespace rcb::agent {
 /// The daemon. Returns the exit status: 0 after SIGTERM or SIGINT, 2 when the settings cannot work.
 int Run(const ConfigSources& sources);
 
-/// Validates and prints the effective settings, secrets masked. Returns 0, or 2 with a line on standard error.
+/// Validates the settings and prints the effective ones as JSON, secrets masked. Returns 0, or 2 with a line on
+/// standard error.
 int CheckConfig(const ConfigSources& sources);
 
 /// How a command that asks prints its answer.
@@ -26,8 +27,9 @@ int RunDoctor(const ConfigSources& sources, const std::string& dns, Output outpu
 
 /// Removes what an agent with these settings registers from the local Consul agent. Returns 0 when nothing of it is
 /// left, 1 when it still runs (it would register again, so nothing is removed) or Consul refuses, 2 when the settings
-/// cannot work.
-int Deregister(const ConfigSources& sources);
+/// cannot work. As JSON: the service IDs that are `gone` (or were not there), and each that Consul `refused`, with its
+/// words.
+int Deregister(const ConfigSources& sources, Output output);
 
 /// Prints the claim of each group. Returns 0, 1 when one has none, 2 on any fault.
 int ShowClaim(const ConfigSources& sources);

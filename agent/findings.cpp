@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "agent/terminal.h"
+
 namespace rcb::agent {
 namespace {
 
@@ -19,14 +21,14 @@ const char* Word(Grade grade) {
   return "fault";
 }
 
-const char* Colour(Grade grade) {
+Mark MarkOf(Grade grade) {
   switch (grade) {
-    case Grade::kGood: return "\x1b[32m";
-    case Grade::kNote: return "";
-    case Grade::kWarning: return "\x1b[33m";
+    case Grade::kGood: return Mark::kGood;
+    case Grade::kNote: return Mark::kNone;
+    case Grade::kWarning: return Mark::kWarning;
     case Grade::kFault: break;
   }
-  return "\x1b[31m";
+  return Mark::kBad;
 }
 
 std::vector<std::string> Remedies(const std::vector<Finding>& findings) {
@@ -51,16 +53,15 @@ std::string FindingsText(const std::vector<Finding>& findings, bool colours) {
   std::string text;
   for (const Finding& finding : findings) {
     const std::string word = Word(finding.grade);
-    text += colours ? Colour(finding.grade) + word + "\x1b[0m" : word;
-    std::string line = std::string(9 - word.size(), ' ') + finding.about + ": " + finding.said;
-    for (char& c : line) {
-      if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
-    }
-    text += line + "\n";
+    text += Marked(word, MarkOf(finding.grade), colours) + std::string(9 - word.size(), ' ') +
+            Printable(finding.about + ": " + finding.said) + "\n";
   }
   const std::vector<std::string> remedies = Remedies(findings);
-  text += remedies.empty() ? "\nNothing is to be done." : "\nWhat to do, in this order:";
-  for (std::size_t i = 0; i < remedies.size(); ++i) text += "\n" + std::to_string(i + 1) + ". " + remedies[i];
+  text += "\n" +
+          Marked(remedies.empty() ? "Nothing is to be done." : "What to do, in this order:", Mark::kHeading, colours);
+  for (std::size_t i = 0; i < remedies.size(); ++i) {
+    text += "\n" + std::to_string(i + 1) + ". " + Printable(remedies[i]);
+  }
   return text;
 }
 

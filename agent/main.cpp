@@ -96,7 +96,10 @@ int Main(int argc, char** argv) {
   doctor->add_option("--dns", flags.dns, "DNS server to ask (the Consul agent's own)")->type_name("HOST[:PORT]");
   CLI::App* deregister =
       app.add_subcommand("deregister", "Remove this host's registrations; the agent must be stopped");
-  for (CLI::App* command : {status, explain, doctor}) command->add_flag("--json", flags.json, "Print JSON");
+  for (CLI::App* command : {status, explain, doctor, deregister}) {
+    command->add_flag("--json", flags.json, "Print JSON");
+  }
+  check->add_flag("--json", flags.json, "Print JSON, as it does anyway");
   CLI::App* claim = app.add_subcommand("claim", "Inspect or release the record of who is master");
   claim->require_subcommand(1);
   CLI::App* show = claim->add_subcommand("show", "Print it as JSON");
@@ -124,7 +127,7 @@ int Main(int argc, char** argv) {
   if (status->parsed()) return rcb::agent::ShowStatus(SourcesOf(*status, flags), output);
   if (explain->parsed()) return rcb::agent::ExplainStatus(SourcesOf(*explain, flags), output);
   if (doctor->parsed()) return rcb::agent::RunDoctor(SourcesOf(*doctor, flags), flags.dns, output);
-  if (deregister->parsed()) return rcb::agent::Deregister(SourcesOf(*deregister, flags));
+  if (deregister->parsed()) return rcb::agent::Deregister(SourcesOf(*deregister, flags), output);
   if (show->parsed()) return rcb::agent::ShowClaim(SourcesOf(*show, flags));
   if (release->parsed()) return rcb::agent::ReleaseClaim(SourcesOf(*release, flags));
   return rcb::agent::CheckConfig(SourcesOf(*check, flags));

@@ -5,30 +5,14 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "agent/terminal.h"
+
 namespace rcb::agent {
 namespace {
 
-constexpr char kGreen[] = "\x1b[32m";
-constexpr char kYellow[] = "\x1b[33m";
-constexpr char kRed[] = "\x1b[31m";
-constexpr char kBold[] = "\x1b[1m";
-constexpr char kPlain[] = "\x1b[0m";
-
-/// Foreign text on a terminal: what could move its cursor does not get there.
-std::string Printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
-  }
-  return text;
-}
-
-std::string Coloured(const std::string& text, const char* colour, bool colours) {
-  return colours ? colour + text + kPlain : text;
-}
-
-const char* ColourOf(const std::string& check) {
-  if (check == "passing") return kGreen;
-  return check == "warning" ? kYellow : kRed;
+Mark MarkOf(const std::string& check) {
+  if (check == "passing") return Mark::kGood;
+  return check == "warning" ? Mark::kWarning : Mark::kBad;
 }
 
 /// Characters, not bytes, as far as UTF-8 tells them apart.
@@ -164,7 +148,7 @@ using Facts = std::vector<std::pair<std::string, std::string>>;
 
 std::string FactLines(const Facts& facts, bool colours) {
   std::string text;
-  for (const auto& [what, fact] : facts) text += Coloured(what, kBold, colours) + ": " + Printable(fact) + "\n";
+  for (const auto& [what, fact] : facts) text += Marked(what, Mark::kHeading, colours) + ": " + Printable(fact) + "\n";
   return text;
 }
 
@@ -190,8 +174,8 @@ std::string InstanceTable(const GroupStatus& group, UtcTime at, bool colours) {
       const std::string& cell = rows[line][i];
       const std::string padding(i + 1 < kColumns ? widths[i] - Width(cell) + 2 : 0, ' ');
       const bool is_check = i == 2 && line > 0;
-      text += (line == 0  ? Coloured(cell, kBold, colours)
-               : is_check ? Coloured(cell, ColourOf(group.instances[line - 1].check), colours)
+      text += (line == 0  ? Marked(cell, Mark::kHeading, colours)
+               : is_check ? Marked(cell, MarkOf(group.instances[line - 1].check), colours)
                           : cell) +
               padding;
     }
@@ -231,7 +215,7 @@ std::string StatusTable(const Status& status, bool colours) {
   if (!status.unready.empty()) facts.emplace_back("not ready", status.unready);
   text += FactLines(facts, colours);
   for (const TroubleStatus& trouble : status.troubles) {
-    text += Coloured("trouble", kRed, colours) + ": " + Printable(trouble.subject + ": " + trouble.text) + "\n";
+    text += Marked("trouble", Mark::kBad, colours) + ": " + Printable(trouble.subject + ": " + trouble.text) + "\n";
   }
   text.pop_back();
   return text;
@@ -242,8 +226,8 @@ std::string Explain(const Status& status, bool colours) {
   for (const GroupStatus& group : GroupsOf(status)) {
     for (const InstanceStatus& instance : group.instances) {
       if (!text.empty()) text += "\n";
-      text += Coloured(Printable(instance.endpoint), kBold, colours) + " is published as " +
-              Coloured(Printable(Published(instance)), ColourOf(instance.check), colours);
+      text += Marked(Printable(instance.endpoint), Mark::kHeading, colours) + " is published as " +
+              Marked(Printable(Published(instance)), MarkOf(instance.check), colours);
       if (!status.groups.empty()) text += " of " + Printable(group.service);
       text += Printable(instance.reason.empty() ? ": too little is known yet" : ": " + instance.reason) + ".\n";
       if (instance.taking) text += "It is about to take the claim.\n";

@@ -145,7 +145,8 @@ Result<CatalogCheck> DecodeCheck(const Json& json, const std::string& path) {
                      .status = reader.RequiredString("Status"),
                      .notes = reader.String("Notes"),
                      .output = reader.String("Output"),
-                     .service_id = reader.String("ServiceID")};
+                     .service_id = reader.String("ServiceID"),
+                     .modify_index = reader.Unsigned("ModifyIndex")};
   if (reader.error()) return *reader.error();
   return check;
 }
@@ -229,18 +230,17 @@ Json EncodeOperation(const TxnCheckSet& operation) {
   const CatalogCheck& check = operation.check;
   // No ServiceTags: Consul fills them in from the service as this transaction leaves it (agent/consul/state/catalog.go
   // ensureCheckTxn), provided that the check comes after the service. Seen on 1.8.7.
-  return {{"Check",
-           {{"Verb", "set"},
-            {"Check",
-             {{"Node", operation.node},
-              {"CheckID", check.id},
-              {"Name", check.name},
-              {"Status", check.status},
-              {"Notes", check.notes},
-              {"Output", check.output},
-              {"ServiceID", check.service_id},
-              {"ServiceName", operation.service_name},
-              {"Type", "ttl"}}}}}};  // 1.8.7 drops the type from a transaction; newer ones keep it.
+  Json set{{"Node", operation.node},
+           {"CheckID", check.id},
+           {"Name", check.name},
+           {"Status", check.status},
+           {"Notes", check.notes},
+           {"Output", check.output},
+           {"ServiceID", check.service_id},
+           {"ServiceName", operation.service_name},
+           {"Type", "ttl"}};  // 1.8.7 drops the type from a transaction; newer ones keep it.
+  if (operation.index != 0) set["ModifyIndex"] = operation.index;
+  return {{"Check", {{"Verb", operation.index != 0 ? "cas" : "set"}, {"Check", std::move(set)}}}};
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ struct CatalogCheck {
   std::string notes{};
   std::string output{};
   std::string service_id{};  ///< Empty: a check of the node.
+  std::uint64_t modify_index = 0;
 
   bool operator==(const CatalogCheck&) const = default;
 };
@@ -120,10 +121,12 @@ struct TxnServiceDelete {
 
 /// Writes a check of a service. A check repeats the tags of its service; Consul takes them from the service as the
 /// transaction has it at this point, so put the check after the TxnServiceSet.
+/// With `index` only at this ModifyIndex of the check; 0: unconditionally.
 struct TxnCheckSet {
   std::string node{};
   std::string service_name{};
   CatalogCheck check{};
+  std::uint64_t index = 0;
 };
 
 using TxnOperation = std::variant<TxnKvCas, TxnKvCheckIndex, TxnServiceDelete, TxnServiceSet, TxnCheckSet>;

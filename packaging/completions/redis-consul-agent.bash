@@ -19,7 +19,7 @@ _redis_consul_agent() {
   local options='--config --redis --sentinel --discover --master-name --consul --service --advertise --listen
     --log-level --log-format --help'
   case $command in
-    status | explain) options+=' --json' ;;
+    check-config | status | explain | deregister) options+=' --json' ;;
     doctor) options+=' --json --dns' ;;
   esac
   case $option in

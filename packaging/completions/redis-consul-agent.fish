@@ -22,5 +22,5 @@ complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l adv
 complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l listen -x -a off -d 'Where the status is served'
 complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l log-level -x -a 'debug info warn error'
 complete -c redis-consul-agent -n "__fish_seen_subcommand_from $commands" -l log-format -x -a 'text json'
-complete -c redis-consul-agent -n '__fish_seen_subcommand_from status explain doctor' -l json -d 'Print JSON'
+complete -c redis-consul-agent -n '__fish_seen_subcommand_from check-config status explain doctor deregister' -l json -d 'Print JSON'
 complete -c redis-consul-agent -n '__fish_seen_subcommand_from doctor' -l dns -x -d 'The DNS server to ask'

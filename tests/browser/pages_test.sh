@@ -47,4 +47,19 @@ look "the status page, dark and narrow" --dark --size 420x1400 "http://127.0.0.1
 look "the Consul UI, an instance" --size 1200x700 \
   "http://127.0.0.1:$base/ui/dc1/services/redis/instances/sandbox/redis-$(hostname -s)-${second#*:}/health-checks" \
   "$pictures/consul-instance.png" 'Redis role' 'master at epoch [0-9]+, confirmed by sentinel'
+
+# A chain: without Sentinels, which would undo it, the second replica follows the first.
+for sentinel in sentinel-1 sentinel-2 sentinel-3; do
+  expect "the end of $sentinel" killed sandbox kill "$sentinel"
+done
+expect "a replica of a replica" OK redis-cli -p "${replicas[1]#*:}" replicaof 127.0.0.1 "${replicas[0]#*:}"
+# node ADDRESS: the XPath of its box in a list.
+node() { echo "li[div/b='$1']"; }
+chain="//ul[@id='group']/$(node "$second")/ul/$(node "${replicas[0]}")/ul/$(node "${replicas[1]}")"
+for look in "wide --size 1200x1200" "wide-dark --dark --size 1200x1200" "narrow --size 420x1900" \
+  "narrow-dark --dark --size 420x1900"; do
+  read -ra how <<<"$look"
+  look "a chain on the status page, ${how[0]}" "${how[@]:1}" --has "$chain" "http://127.0.0.1:$((base + 31))/" \
+    "$pictures/chain-${how[0]}.png" "replica of ${replicas[0]}, in sync"
+done
 finish

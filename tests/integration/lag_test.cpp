@@ -61,3 +61,40 @@ TEST_CASE("a replica whose lag goes to and fro around replica_max_lag is a warni
   figures.Print();
   group.FinishAndCheck();
 }
+
+TEST_CASE("a replica that lacks more than replica_max_lag_bytes is a warning, however little time that took") {
+  constexpr std::int64_t kBound = 200'000;
+  ReplicationGroup group({.upstreams = {ReplicationGroup::kNobody, 0},
+                          .sentinels = false,
+                          .agents_know_sentinels = false,
+                          .agent_settings = R"({"replica_max_lag": "24h", "replica_max_lag_bytes": 200000})"});
+  RedisServer& master = group.redises()[0];
+  RedisServer& replica = group.redises()[1];
+  group.StartAgentsAndWait();
+  const auto status = [&] { return group.EntryOf(replica.address()).status; };
+  const auto missing = [&] {
+    return std::stoll(master.InfoField("master_repl_offset")) - std::stoll(replica.InfoField("slave_repl_offset"));
+  };
+  const auto write = [&](std::size_t bytes) { master.Command({"SET", "key", std::string(bytes, 'x')}); };
+
+  replica.Command({"CLIENT", "PAUSE", "600000", "WRITE"});
+  write(kBound / 2);
+  // An agent looks at its server five times a second, and at its master once.
+  CHECK(HoldsFor([&] { return status() == "passing"; }, 4s, 50ms));
+  CHECK(missing() > kBound / 2);
+  CHECK(missing() < kBound);
+
+  write(kBound);
+  CHECK(WaitUntil([&] { return status() == "warning"; }, 20s, 50ms));
+  CHECK(missing() > kBound);
+  const HealthEntry behind = group.EntryOf(replica.address());
+  CHECK(behind.HasTag("replica"));
+  CHECK(behind.output.find("too far behind") != std::string::npos);
+  CHECK(group.PublishedMaster() == master.address());
+
+  replica.Command({"CLIENT", "UNPAUSE"});
+  CHECK(WaitUntil([&] { return missing() == 0; }, 20s, 50ms));
+  CHECK(status() == "warning");  // For another 10 s.
+  CHECK(WaitUntil([&] { return status() == "passing"; }, 40s, 50ms));
+  group.FinishAndCheck();
+}

@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,7 @@
 
 using namespace rcb::integration;
 using namespace std::chrono_literals;
+using Json = nlohmann::json;
 
 namespace {
 
@@ -33,10 +36,11 @@ struct Outcome {
   std::string output;
 };
 
-Outcome RunToEnd(const TestFolder& folder, const std::vector<std::string>& command) {
+Outcome RunToEnd(const TestFolder& folder, const std::vector<std::string>& command,
+                 const std::map<std::string, std::string>& environment = {}) {
   const auto output = folder.path() / "command.log";
   WriteFile(output, "");
-  Process process({.command = command, .output = output});
+  Process process({.command = command, .output = output, .environment = environment});
   const auto status = process.WaitForExit(20s);
   return {status.value_or(-1), ReadFile(output)};
 }
@@ -109,11 +113,20 @@ struct Fixture {
     REQUIRE(WaitUntil(is_published, 20s));
   }
   HttpReply Get(const std::string& path) const { return HttpCall("GET", "http://" + listen + path); }
-  Outcome Ask(const std::string& command, const std::vector<std::string>& arguments = {}) const {
+  std::vector<std::string> Line(const std::string& command, const std::vector<std::string>& arguments = {}) const {
     std::vector<std::string> line = {RCB_AGENT_BINARY, command,      "--redis",  redis.address(),
                                      "--consul",       consul.url(), "--listen", listen};
     line.insert(line.end(), arguments.begin(), arguments.end());
-    return RunToEnd(folder, line);
+    return line;
+  }
+  Outcome Ask(const std::string& command, const std::vector<std::string>& arguments = {}) const {
+    return RunToEnd(folder, Line(command, arguments));
+  }
+  /// On a terminal, which script(1) makes. `no_colour`: what NO_COLOR says.
+  std::string ShowOnTerminal(const std::string& command, const std::string& no_colour) const {
+    std::string line;
+    for (const std::string& word : Line(command)) line += word + " ";
+    return RunToEnd(folder, {"script", "-qec", line, "/dev/null"}, {{"NO_COLOR", no_colour}}).output;
   }
 };
 
@@ -152,6 +165,30 @@ TEST_CASE("the status server shows what the agent knows, and the commands print 
   CHECK(Contains(fixture.Get("/metrics").body,
                  "redis_consul_agent_redis_up{service=\"redis\",redis=\"" + fixture.redis.address() + "\"} 0"));
   CHECK(Contains(fixture.Get("/status").body, "refuses connections"));
+}
+
+TEST_CASE("colours: on a terminal, and there not under NO_COLOR") {
+  const Fixture fixture;
+  const std::string escape = "\x1b[";
+  const auto green = [](const std::string& text) { return "\x1b[32m" + text + "\x1b[0m"; };
+  const auto bold = [](const std::string& text) { return "\x1b[1m" + text + "\x1b[0m"; };
+  const auto check = [&](const std::string& command, const std::string& heading, const std::string& word) {
+    CAPTURE(command);
+    // It is off when it is there and empty (no-color.org).
+    const std::string coloured = fixture.ShowOnTerminal(command, "");
+    CHECK(Contains(coloured, bold(heading)));
+    CHECK(Contains(coloured, green(word)));
+    const std::string plain = fixture.ShowOnTerminal(command, "1");
+    CHECK(Contains(plain, heading));
+    CHECK(Contains(plain, word));
+    CHECK_FALSE(Contains(plain, escape));
+    const Outcome file = RunToEnd(fixture.folder, fixture.Line(command), {{"NO_COLOR", ""}});
+    CHECK(Contains(file.output, heading));
+    CHECK_FALSE(Contains(file.output, escape));
+  };
+  check("status", "INSTANCE", "master, passing");
+  check("explain", fixture.redis.address(), "master, passing");
+  check("doctor", "What to do, in this order:", "good");
 }
 
 TEST_CASE("a promotion is counted, and how long it took to be published") {
@@ -250,13 +287,26 @@ TEST_CASE("deregister: refused while the agent runs, then nothing is left") {
   CHECK(refused.status == 1);
   CHECK(Contains(refused.output, "still runs"));
   CHECK(fixture.consul.Health("redis").size() == 1);
+  const std::string id = Json::parse(fixture.Get("/status").body).at("instances").at(0).at("service_id");
 
   fixture.agent.process().Signal(SIGTERM);
   REQUIRE(fixture.agent.process().WaitForExit(5s) == 0);
   const Outcome none = fixture.Ask("status");
   CHECK(none.status == 1);
   CHECK(Contains(none.output, "no agent answers at " + fixture.listen));
-  CHECK(fixture.Ask("deregister").status == 0);
+  const auto removal = [&] {
+    const Outcome outcome = fixture.Ask("deregister", {"--json"});
+    CHECK(outcome.status == 0);
+    return Json::parse(outcome.output);
+  };
+  const Json gone = {{"gone", {id}}, {"refused", Json::array()}};
+  CHECK(removal() == gone);
   CHECK(WaitUntil([&] { return fixture.consul.Health("redis").empty(); }, 20s));
-  CHECK(fixture.Ask("deregister").status == 0);  // Again: nothing to do is no fault.
+  CHECK(removal() == gone);  // Again: nothing to do is no fault.
+  CHECK(Contains(fixture.Ask("deregister").output, id));
+
+  fixture.consul.process().Kill();
+  const Outcome unreachable = fixture.Ask("deregister", {"--json"});
+  CHECK(unreachable.status == 1);
+  CHECK(Contains(unreachable.output, R"("id": ")" + id + '"'));
 }

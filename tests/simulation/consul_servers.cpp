@@ -23,6 +23,12 @@ bool ConsulServers::Holds(const consul::TxnOperation& operation) const {
     const ServiceEntry* entry = Find(service->entry.node, service->entry.id);
     return entry != nullptr && entry->modify_index == service->index;
   }
+  if (const auto* set = std::get_if<consul::TxnCheckSet>(&operation); set != nullptr && set->index != 0) {
+    const ServiceEntry* entry = Find(set->node, set->check.service_id);
+    return entry != nullptr && std::any_of(entry->checks.begin(), entry->checks.end(), [set](const auto& check) {
+             return check.id == set->check.id && check.modify_index == set->index;
+           });
+  }
   return true;
 }
 
@@ -120,17 +126,20 @@ bool ConsulServers::SetService(const std::string& node, const ServiceEntry& serv
   return true;
 }
 
-bool ConsulServers::SetCheck(const std::string& node, const CatalogCheck& check, const Origin& origin) {
+bool ConsulServers::SetCheck(const std::string& node, CatalogCheck check, const Origin& origin) {
   Stored& stored = entries_.at({node, check.service_id});
   auto& checks = stored.entry.checks;
   const auto found =
       std::find_if(checks.begin(), checks.end(), [&](const auto& other) { return other.id == check.id; });
   if (found != checks.end()) {
+    check.modify_index = found->modify_index;
     if (*found == check) return false;
+    check.modify_index = index_;
     if (found->status != check.status) stored.origin = origin;
     *found = check;
     return true;
   }
+  check.modify_index = index_;
   checks.insert(checks.begin(), check);
   stored.origin = origin;
   return true;

@@ -77,7 +77,7 @@ class ConsulServers {
   bool Holds(const consul::TxnOperation& operation) const;
   bool SetKey(const std::string& value);
   bool SetService(const std::string& node, const consul::ServiceEntry& service, const Origin& origin);
-  bool SetCheck(const std::string& node, const consul::CatalogCheck& check, const Origin& origin);
+  bool SetCheck(const std::string& node, consul::CatalogCheck check, const Origin& origin);
 
   bool has_leader_ = true;
   std::uint64_t index_ = 10;

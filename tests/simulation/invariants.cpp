@@ -132,9 +132,11 @@ TimePoint Invariants::LastNamed(std::size_t host) const {
   return last;
 }
 
-bool Invariants::MostSentinelsName(std::size_t host) const {
+bool Invariants::MostSentinelsName(std::size_t host, std::uint64_t epoch) const {
   std::size_t votes = 0;
-  for (std::size_t s = 0; s < world_.sentinels.size(); ++s) votes += world_.sentinels.MasterOf(s) == host;
+  for (std::size_t s = 0; s < world_.sentinels.size(); ++s) {
+    votes += world_.sentinels.MasterOf(s) == host && world_.sentinels.EpochOf(s) >= epoch;
+  }
   return votes * 2 > world_.sentinels.size();
 }
 
@@ -149,6 +151,7 @@ bool Invariants::WasMasterWhenSent(std::size_t host) const {
 void Invariants::OnKey() {
   const auto& pair = world_.servers.key();
   const std::optional<Claim> before = std::exchange(claim_, std::nullopt);
+  newer_version_ = false;
   if (pair.modify_index != 0) {
     auto decoded = agent::DecodeClaim(pair.value);
     if (!decoded && pair.value != foreign_value_) {
@@ -156,6 +159,7 @@ void Invariants::OnKey() {
       return;
     }
     if (!decoded && decoded.error().newer_version) {
+      newer_version_ = true;
       claim_ = before;  // Nobody may touch it, and what is published stays.
       world_.environment.history.Note([] { return std::string("claim: of a newer version"); });
       return;
@@ -191,7 +195,7 @@ bool Invariants::IsInUse(std::size_t host) const {
 
 /// Invariant 3: never back to a lower order, but where most Sentinels stand at that lower epoch and the holder is not
 /// served: they were reset, or the failover that the claim came from was given up or is cut off together with its
-/// leader.
+/// leader. Nor to another at the same epoch, but to whom most Sentinels follow there: of two failovers at one epoch.
 void Invariants::CheckClaimOrder(const Claim& before, const Claim& after) {
   if (Outranks(after.authority, after.epoch, before)) return;
   const bool lower = !Reaches(after.authority, after.epoch, before);
@@ -205,6 +209,10 @@ void Invariants::CheckClaimOrder(const Claim& before, const Claim& after) {
       world_.environment.history.Count(sentinel_reset_ ? "claim follows a reset Sentinel"
                                                        : "claim follows most Sentinels to a lower epoch");
     }
+    return;
+  }
+  if (host && !lower && after.authority == Authority::kSentinel && MostSentinelsName(*host, after.epoch)) {
+    world_.environment.history.Count("claim follows most Sentinels at one epoch");
     return;
   }
   if (lower)
@@ -358,6 +366,13 @@ void Invariants::OnCatalog() {
   }
 }
 
+bool Invariants::IsToBeWithheldForItsData(std::size_t host) const {
+  const RedisModel::Server& server = world_.redis.at(host);
+  return claim_ && Holder() == host && claim_->authority == Authority::kReplication &&
+         world_.options.bridge.arbiter.withhold_on_dataset_loss && claim_->run_id != server.run_id &&
+         server.replid != claim_->replid && server.replid2 != claim_->replid;
+}
+
 /// A server has become a served master at this moment.
 void Invariants::CheckServed(std::size_t host) {
   const TimePoint now = world_.environment.now();
@@ -374,13 +389,14 @@ void Invariants::CheckServed(std::size_t host) {
     Break("6: " + HostName(host) + " was restarted and is published while no Sentinel names it");
   }
   const RedisModel::Server& server = world_.redis.at(host);
-  if (claim_ && Holder() == host && published && claim_->authority == Authority::kReplication &&
-      world_.options.bridge.arbiter.withhold_on_dataset_loss && claim_->run_id != server.run_id &&
-      server.replid != claim_->replid && server.replid2 != claim_->replid) {
+  // What was sent before the restart may come after it.
+  const bool knew_process = world_.bridge(host).last_transaction() - server.link_since > kPoll;
+  if (published && knew_process && IsToBeWithheldForItsData(host)) {
     Break("6: " + HostName(host) + " is published with an unrelated data set");
   }
-  const bool loads = server.loading_until > now && world_.bridge(host).last_transaction() - server.link_since > kPoll;
-  if (published && loads) Break("6: " + HostName(host) + " is published while it loads its data");
+  if (published && knew_process && server.loading_until > now) {
+    Break("6: " + HostName(host) + " is published while it loads its data");
+  }
   if (auto& promoted_at = promoted_[host]; promoted_at != world_.redis.at(host).promoted_at) {
     promoted_at = world_.redis.at(host).promoted_at;
     if (promoted_at) promotion_to_published_.push_back(std::chrono::duration_cast<Duration>(now - *promoted_at));
@@ -438,6 +454,7 @@ void Invariants::Audit() {
                                  promoted.first > world_.sentinels.disputed() &&
                                  !(Holder() == host && claim_->epoch > promoted.first);
     const bool wrong = !server.running || server.role != redis::Role::kMaster || silent || seen_superseded ||
+                       IsToBeWithheldForItsData(host) ||
                        (Holder() != host && bridge.claim_index() >= holder_since_index_);
     if (!wrong) {
       wrong_since_[host] = TimePoint::max();
@@ -450,6 +467,7 @@ void Invariants::Audit() {
     if (now - from > patience) Break("2: " + HostName(host) + " is still served as master");
   }
   if (double_since_) {
+    if (newer_version_) double_since_ = now;  // Who holds it nobody here can tell.
     if (now - *double_since_ > LongestRepushed()) {
       Break("1: a stale master that its Consul agent pushed back is not withdrawn");
     }

@@ -56,12 +56,14 @@ class Invariants {
   bool MayBeRepushed(std::size_t host);
   bool IsInUse(std::size_t host) const;
   bool CouldWithdraw(std::size_t host);
+  bool IsToBeWithheldForItsData(std::size_t host) const;
   bool HolderCouldWithdraw();
   Duration LongestRepushed();
   bool BridgeIsAble(std::size_t host);
   bool ReadsClaim(std::size_t host);
   TimePoint LastNamed(std::size_t host) const;
-  bool MostSentinelsName(std::size_t host) const;
+  /// At this config-epoch or a higher one.
+  bool MostSentinelsName(std::size_t host, std::uint64_t epoch = 0) const;
   bool WasMasterWhenSent(std::size_t host) const;
   std::optional<std::size_t> HostOf(const std::string& service_id) const;
   const consul::ServiceEntry* EntryOf(std::size_t host) const;
@@ -69,6 +71,7 @@ class Invariants {
   World& world_;
   std::optional<std::string> broken_;
   std::optional<agent::Claim> claim_;
+  bool newer_version_ = false;  ///< What is in the key now was written by a newer bridge: `claim_` is before.
   std::optional<std::size_t> last_holder_;  ///< Outlives a claim that was deleted.
   std::uint64_t holder_since_index_ = 0;    ///< Of the claim that made the present holder.
   TimePoint holder_since_{};

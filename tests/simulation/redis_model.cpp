@@ -167,6 +167,7 @@ void RedisModel::Restart(std::size_t index, bool empty) {
   server.stalled = false;
   const std::string former = server.replid;
   if (empty) {
+    server.loading_until = environment_.now();  // The process before may have been killed while it loaded.
     server.offset = 0;
     server.replid = NewId();
     server.replid2 = kNoId;

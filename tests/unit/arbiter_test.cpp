@@ -989,3 +989,43 @@ TEST_CASE("Arbiter: without demote_superseded Redis is never touched") {
   bench.Claimed(Bench::ClaimOf(kPort, 5));
   CHECK_FALSE(bench.Decide().hold_writes);
 }
+
+// A Sentinel that was told SENTINEL FAILOVER takes the next epoch without a vote, and so may another one that it
+// cannot reach. Whoever has an epoch leaves it for a higher one alone, so that its majority is final (found by
+// tests/simulation, seed 1014194).
+TEST_CASE("Arbiter: of two failovers at one epoch that one counts which most Sentinels follow") {
+  Bench bench = WithSentinels();
+  bench.Says(Role::kMaster);
+  SUBCASE("the other: what was claimed by the event is withdrawn at once") {
+    bench.Claimed(Bench::ClaimOf(kPort, 1));
+    bench.SentinelChooses(kPort, 1);
+    bench.SentinelNames(kOtherPort, 1, "s1");
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "master at epoch 1");
+    bench.SentinelNames(kOtherPort, 1, "s2");
+    CheckWithheld(bench.Decide(), "most Sentinels name 10.0.0.1:7002 at epoch 1");
+  }
+  SUBCASE("this one: it takes the claim from the other") {
+    bench.Claimed(Bench::ClaimOf(kOtherPort, 1));
+    bench.SentinelNames(kPort, 1, "s1");
+    CheckWithheld(bench.Decide(), "superseded");
+    bench.SentinelNames(kPort, 1, "s2");
+    REQUIRE(bench.Decide().take);
+    CHECK(bench.Decide().take->epoch == 1);
+    bench.SentinelNames(kOtherPort, 1, "s3");
+    CHECK(bench.Decide().take);
+  }
+  SUBCASE("most of them at a lower epoch have not heard yet") {
+    bench.Claimed(Bench::ClaimOf(kPort, 1));
+    bench.SentinelNames(kOtherPort, 1, "s1");
+    bench.SentinelNames(kOtherPort, 0, "s2");
+    CheckPublished(bench.Decide(), Tag::kMaster, CheckStatus::kPassing, "master at epoch 1");
+  }
+  SUBCASE("a later failover to this one outranks them") {
+    bench.Claimed(Bench::ClaimOf(kPort, 1));
+    bench.SentinelNames(kOtherPort, 1, "s1");
+    bench.SentinelNames(kOtherPort, 1, "s2");
+    bench.SentinelChooses(kPort, 2);
+    REQUIRE(bench.Decide().take);
+    CHECK(bench.Decide().take->epoch == 2);
+  }
+}

@@ -138,6 +138,21 @@ TEST_CASE("Client: a transaction is committed or rolled back as a whole") {
     REQUIRE_FALSE(lost);
     CHECK(lost.error().kind == ErrorKind::kConflict);
   }
+  SUBCASE("the check has another index") {
+    REQUIRE(RoleCheck(after).modify_index > RoleCheck(before).modify_index);
+    TxnCheckSet stale_check = check_set;
+    stale_check.check.output = "never seen";
+    stale_check.index = RoleCheck(before).modify_index;
+    const auto lost = Txn(loop, *client, {TxnKvCheckIndex{.key = "t/claim", .index = *index}, stale, stale_check});
+    REQUIRE_FALSE(lost);
+    CHECK(lost.error().kind == ErrorKind::kConflict);
+    // A change of the service, in the same transaction, leaves the check's index as it is.
+    TxnServiceSet tagged = set;
+    tagged.tags = {"master", "more"};
+    TxnCheckSet same = check_set;
+    same.index = RoleCheck(after).modify_index;
+    CHECK(Txn(loop, *client, {TxnKvCheckIndex{.key = "t/claim", .index = *index}, tagged, same, set}));
+  }
   CHECK(AwaitEntry(loop, *client, [](const auto& e) { return e.id == "t1"; }).HasTag("master"));
 
   // The local registration of the same content keeps what the transaction published.

@@ -49,7 +49,9 @@ TEST_CASE("DecodeServiceEntries: a reply of Consul 1.8.7") {
                                           .status = "critical",
                                           .notes = "fed by redis-consul-agent",
                                           .output = replica.checks[1].output,
-                                          .service_id = "redis-n1-7002"});
+                                          .service_id = "redis-n1-7002",
+                                          .modify_index = replica.checks[1].modify_index});
+  CHECK(replica.checks[1].modify_index == 14);
 }
 
 TEST_CASE("DecodeServiceEntries: fields that a Consul may leave out are empty") {
@@ -238,12 +240,16 @@ TEST_CASE("EncodeTxn: key and check operations") {
         R"({"KV":{"Index":9,"Key":"l","Verb":"check-index"}}])");
   CHECK(EncodeTxn({TxnServiceDelete{.node = "n", .service_id = "i", .service_name = "s"}}) ==
         R"([{"Service":{"Node":"n","Service":{"ID":"i","Service":"s"},"Verb":"delete"}}])");
-  const TxnCheckSet check{.node = "n",
+  TxnCheckSet check{.node = "n",
                           .service_name = "redis",
                           .check = {.id = "c", .name = "m", .status = "critical", .output = "o", .service_id = "i"}};
   CHECK(EncodeTxn({check}) ==
         R"([{"Check":{"Check":{"CheckID":"c","Name":"m","Node":"n","Notes":"","Output":"o","ServiceID":"i",)"
         R"("ServiceName":"redis","Status":"critical","Type":"ttl"},"Verb":"set"}}])");
+  check.index = 7;
+  CHECK(EncodeTxn({check}) ==
+        R"([{"Check":{"Check":{"CheckID":"c","ModifyIndex":7,"Name":"m","Node":"n","Notes":"","Output":"o",)"
+        R"("ServiceID":"i","ServiceName":"redis","Status":"critical","Type":"ttl"},"Verb":"cas"}}])");
   CHECK(EncodeTxn({}) == "[]");
 }
 

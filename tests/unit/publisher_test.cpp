@@ -26,7 +26,7 @@ consul::ServiceEntry Entry(const std::string& id, const std::string& tag, const 
   if (tag == "replica") entry.meta["upstream"] = "";
   entry.enable_tag_override = true;
   entry.modify_index = 77;
-  entry.checks = {{id + ":role", "Redis role", status, {}, {}, id}};
+  entry.checks = {{id + ":role", "Redis role", status, {}, {}, id, 78}};
   entry.raw_service = "{}";
   return entry;
 }
@@ -183,9 +183,20 @@ TEST_CASE("Publisher: a takeover strips every other master in the same transacti
   CHECK(strip.tags.empty());
   CHECK(strip.index == 77);
   CHECK_FALSE(strip.meta.contains("epoch"));
-  const auto& check = std::get<consul::TxnCheckSet>(transaction.operations[4]).check;
-  CHECK(check.service_id == "redis-h-7002");
-  CHECK(check.status == "critical");
+  const auto& set = std::get<consul::TxnCheckSet>(transaction.operations[4]);
+  CHECK(set.check.service_id == "redis-h-7002");
+  CHECK(set.check.status == "critical");
+  CHECK(set.index == 78);  // It counts as gone: that is compared, for it may be back.
+}
+
+TEST_CASE("Publisher: a takeover does not ask what the check of a master that is served says by now") {
+  Bench bench;
+  bench.BecomeReplica();
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing"), Entry("redis-h-7002", "master", "passing")});
+  bench.Wants(kMaster, Claim{});
+  const auto transaction = bench.Expect<Publisher::Transaction>();
+  REQUIRE(transaction.operations.size() == 5);
+  CHECK(std::get<consul::TxnCheckSet>(transaction.operations[4]).index == 0);
 }
 
 TEST_CASE("Publisher: a transaction never exceeds what Consul takes") {
@@ -360,9 +371,17 @@ TEST_CASE("Publisher: the holder withdraws a foreign master that is served") {
     CHECK(std::get<consul::TxnServiceSet>(transaction.operations[1]).entry.id == "redis-h-7002");
     bench.ExpectNothing();
   }
-  SUBCASE("one that is critical harms nobody") {
+  // Its agent may be about to correct itself; its Consul agent may bring it back as it stands.
+  SUBCASE("one that is critical harms nobody now, and is not left to come back") {
     bench.publisher.OnCatalog({own, Entry("redis-h-7002", "master", "critical")});
     bench.ExpectNothing();
+    bench.now += 3s;
+    bench.Expect<Publisher::UpdateTtl>();  // A heartbeat.
+    bench.ExpectNothing();
+    bench.now += 2s;
+    const auto transaction = bench.Expect<Publisher::Transaction>();
+    REQUIRE(transaction.operations.size() == 3);
+    CHECK(std::get<consul::TxnServiceSet>(transaction.operations[1]).entry.id == "redis-h-7002");
   }
 }
 

@@ -263,4 +263,5 @@ TEST_CASE("doctor: what to do comes in order, faults first, each once") {
   CHECK(Contains(FindingsJson(findings), "\"healthy\": false"));
   CHECK(FindingsText({}, false) == "\nNothing is to be done.");
   CHECK(Contains(FindingsText(findings, true), "\x1b[31mfault\x1b[0m    Consul"));
+  CHECK(Contains(FindingsText(findings, true), "\x1b[1mWhat to do, in this order:\x1b[0m\n"));
 }
