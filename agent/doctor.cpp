@@ -1,10 +1,14 @@
 #include "agent/doctor.h"
 
 #include <algorithm>
+#include <array>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
+
+#include <arpa/inet.h>
 
 #include "agent/await.h"
 #include "agent/claim.h"
@@ -51,6 +55,12 @@ std::optional<milliseconds> ParseGoDuration(const std::string& text) {
   }
   if (text.empty() || total > 1e15) return std::nullopt;
   return milliseconds(static_cast<std::int64_t>(total));
+}
+
+/// An IPv4 or IPv6 address, not a name.
+bool IsAddress(const std::string& host) {
+  std::array<unsigned char, sizeof(in6_addr)> bytes{};
+  return inet_pton(AF_INET, host.c_str(), bytes.data()) == 1 || inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
 }
 
 class Examination {
@@ -117,6 +127,7 @@ class Examination {
     Add(Grade::kGood, about,
         "version " + info->redis_version + ", " +
             (replication->role == redis::Role::kMaster ? "master" : "replica of " + replication->master.ToString()));
+    by_run_id_[info->run_id] = endpoint;
     if (info->mode == "cluster") {
       ExamineClusterNode(endpoint, about);
     } else {
@@ -261,6 +272,12 @@ class Examination {
       Add(Grade::kFault, about, view.error().message, SentinelRemedy(view.error().kind, endpoint, name));
       return std::nullopt;
     }
+    if (!view->master_run_id.empty()) known_as_[view->master_run_id].insert(view->master);
+    if (const auto replicas = ask({"SENTINEL", "SLAVES", name})) {
+      for (const redis::SentinelInstance& replica : redis::ParseSentinelReplicas(*replicas)) {
+        known_as_[replica.run_id].insert(replica.address);
+      }
+    }
     // Both are beyond the least permissions: whoever may not ask is not told.
     const auto info = ask({"INFO", "sentinel"});
     if (info && info->text.find("sentinel_tilt:1") != std::string::npos) {
@@ -319,6 +336,7 @@ class Examination {
     Add(Grade::kGood, about, "version " + self->version + ", node " + self->node + ", datacenter " + self->datacenter);
     ExamineServers(about);
     ExamineToken(*self);
+    ExamineAddresses();
   }
 
   static std::string ConsulRemedy(consul::ErrorKind kind) {
@@ -335,6 +353,34 @@ class Examination {
                "list-peers)";
       default: return "Set consul to the HTTP address of a Consul agent";
     }
+  }
+
+  /// Behind NAT, or in a container, Sentinel has the address that Redis announces (replica-announce-ip and -port),
+  /// which the agent does not see.
+  void ExamineAddresses() {
+    if (config_.advertise && config_.advertise->port != 0) return;  // Said by whoever knows.
+    for (const auto& [run_id, endpoint] : by_run_id_) {
+      const auto known = known_as_.find(run_id);
+      if (known == known_as_.end() || endpoint.is_unix()) continue;
+      redis::Endpoint published = endpoint;
+      published.host = config_.advertise ? config_.advertise->host : Setting("AdvertiseAddrLAN");
+      if (published.host.empty()) continue;  // Consul does not tell.
+      const auto differs = [&](const redis::Endpoint& theirs) { return Differs(theirs, published); };
+      if (!std::all_of(known->second.begin(), known->second.end(), differs)) continue;
+      const std::string theirs = known->second.begin()->ToString();
+      Add(Grade::kWarning, "Redis " + endpoint.ToString(),
+          "Sentinel knows it as " + theirs + ", and what is published is " + published.ToString(),
+          "Set advertise of " + endpoint.ToString() + " to where clients reach it: " + theirs + ", or " +
+              published.ToString() + " if that is right");
+    }
+  }
+
+  /// True when clients that reach the one may not reach the other.
+  bool Differs(const redis::Endpoint& theirs, const redis::Endpoint& published) const {
+    if (theirs.port != published.port) return true;
+    // A name may stand for any address, and another address of this host is as good.
+    return !config_.advertise && IsAddress(theirs.host) && theirs.host != published.host &&
+           std::find(own_addresses_.begin(), own_addresses_.end(), theirs.host) == own_addresses_.end();
   }
 
   void ExamineServers(const std::string& about) {
@@ -493,9 +539,12 @@ class Examination {
   EventLoop& loop_;
   const Config& config_;
   std::vector<Finding> findings_;
-  std::set<redis::Endpoint> heard_;  ///< Sentinels, on Redis.
-  bool in_cluster_ = false;          ///< A node of Redis Cluster is among the servers.
-  std::set<std::string> names_;      ///< Of groups, in hellos.
+  std::set<redis::Endpoint> heard_;                            ///< Sentinels, on Redis.
+  bool in_cluster_ = false;                                    ///< A node of Redis Cluster is among the servers.
+  std::set<std::string> names_;                                ///< Of groups, in hellos.
+  std::map<std::string, redis::Endpoint> by_run_id_;           ///< The servers, as they are configured.
+  std::map<std::string, std::set<redis::Endpoint>> known_as_;  ///< By run id, what Sentinels call them.
+  const std::vector<std::string> own_addresses_ = HostAddresses();
   std::function<void()> on_listened_;
   redis::LoopTimer hello_timer_{loop_.handle(), [this] { on_listened_(); }};
   std::unique_ptr<consul::HttpTransport> transport_;

@@ -43,10 +43,21 @@ both after "$second" "${replicas[@]}"
 [[ $first != "$second" ]] || fail "the failover changed nothing"
 look "the status page, dark and narrow" --dark --size 420x1400 "http://127.0.0.1:$((base + 31))/" "$pictures/status-narrow.png" \
   "$second" 'published master, passing'
-# Why it is the master, where an operator looks for it.
-look "the Consul UI, an instance" --size 1200x700 \
-  "http://127.0.0.1:$base/ui/dc1/services/redis/instances/sandbox/redis-$(hostname -s)-${second#*:}/health-checks" \
-  "$pictures/consul-instance.png" 'Redis role' 'master at epoch [0-9]+, confirmed by sentinel'
+# What an operator finds of one of them: why it is what it is, its tag, its Meta. Each a heading and what stands below.
+# instance ROLE ADDRESS OUTPUT META...
+instance() {
+  local role=$1 port=${2#*:} output=$3 nl=$'\n' run_id url
+  url="http://127.0.0.1:$base/ui/dc1/services/redis/instances/sandbox/redis-$(hostname -s)-$port"
+  look "the Consul UI, why it is the $role" --size 1200x700 "$url/health-checks" "$pictures/consul-$role-checks.png" \
+    "Redis role$nl" "CheckID${nl}redis-.*-$port:role$nl" "Type${nl}ttl$nl" "Output$nl$output"
+  run_id=$(redis-cli -p "$port" info server | sed -n 's/^run_id:\([0-9a-f]*\).*/\1/p')
+  # Its list shows what fits into the window.
+  look "the Consul UI, the tag and Meta of the $role" --size 1200x1000 "$url/metadata" "$pictures/consul-$role-meta.png" \
+    "Tags$nl$role${nl}Meta$nl" "role$nl$role$nl" "run_id$nl$run_id$nl" "group${nl}mymaster$nl" "redis_version${nl}[0-9.]+$nl" \
+    "bridge_version${nl}[0-9.]+$nl" "${@:4}"
+}
+instance master "$second" 'master at epoch [0-9]+, confirmed by sentinel' "epoch"$'\n[0-9]+\n'
+instance replica "${replicas[0]}" "replica of $second, in sync" "upstream"$'\n'"$second"$'\n'
 
 # A chain: without Sentinels, which would undo it, the second replica follows the first.
 for sentinel in sentinel-1 sentinel-2 sentinel-3; do

@@ -134,6 +134,44 @@ TEST_CASE("doctor: Redis, Sentinel and DNS") {
   CHECK(Contains(Doctor(folder, usual, {{"REDISCLI_AUTH", "secret"}}).FirstRemedy(), "Mend the clock or the load"));
 }
 
+TEST_CASE("doctor: Sentinel knows a server by another address than the published one") {
+  TestFolder folder;
+  ConsulAgent consul(folder, {.dns_max_stale = "1s"});
+  consul.Start();
+  RedisServer master(folder);
+  master.Start();
+  // No interface has 127.0.0.2 for its address, which all of Linux answers to.
+  RedisServer announced(folder, {.settings = "bind 127.0.0.1 127.0.0.2\nreplica-announce-ip 127.0.0.2\n"});
+  announced.Start();
+  announced.Follow(master);
+  RedisSentinel sentinel(folder, {.master = master.address(), .quorum = 1});
+  sentinel.Start();
+  consul.WaitForLeader();
+  const auto examine = [&](const RedisServer& redis, std::vector<std::string> more) {
+    more.insert(more.end(), {"--redis", redis.address(), "--consul", consul.url(), "--sentinel", sentinel.address()});
+    return Doctor(folder, more);
+  };
+
+  const std::string other = "127.0.0.2:" + std::to_string(announced.port());
+  Diagnosis told;
+  // Sentinel asks the master for its replicas every 10 s, and then the replica for its run id.
+  CHECK(WaitUntil(
+      [&] {
+        told = examine(announced, {});
+        return Contains(told.FirstRemedy(), "Set advertise of " + announced.address());
+      },
+      60s));
+  CAPTURE(told.output);
+  CHECK(told.status == 0);
+  CHECK(Contains(told.output, "warning  Redis " + announced.address() + ": Sentinel knows it as " + other +
+                                  ", and what is published is " + announced.address()));
+  for (const std::string& advertise : {other, announced.address()}) {
+    CHECK_FALSE(Contains(examine(announced, {"--advertise", advertise}).output, "Sentinel knows it"));
+  }
+  CHECK_FALSE(Contains(examine(announced, {"--advertise", "127.0.0.2"}).output, "Sentinel knows it"));
+  CHECK_FALSE(Contains(examine(master, {}).output, "Sentinel knows it"));
+}
+
 TEST_CASE("doctor: a Consul agent that may answer from the past, or whose servers are gone") {
   TestFolder folder;
   ConsulAgent consul(folder);

@@ -5,7 +5,9 @@
 #include <chrono>
 #include <csignal>
 #include <deque>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
@@ -19,6 +21,7 @@
 #include "tests/integration/process.h"
 #include "tests/integration/redis_sentinel.h"
 #include "tests/integration/redis_server.h"
+#include "tests/integration/secured_access.h"
 #include "tests/integration/wait_until.h"
 
 using namespace rcb::integration;
@@ -28,16 +31,38 @@ namespace {
 
 bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
+/// The shipped policy, for each of the services that are published here.
+std::string PolicyOfServices() {
+  std::string rules;
+  for (const std::string service : {"cache", "queue", "late", "mymaster"}) {
+    std::string policy = SecuredAccess::ConsulPolicy();
+    for (const std::string block : {"service \"redis\" {", "key_prefix \"service/redis/\" {"}) {
+      const std::size_t at = policy.find(block);
+      REQUIRE(at != std::string::npos);
+      policy.replace(at + block.find("redis"), std::string("redis").size(), service);
+    }
+    rules += policy;
+  }
+  return rules;
+}
+
 /// A master and replicas on this host, by Sentinel's name and Consul's service.
 struct Servers {
   std::string name;
   std::string service;
   std::deque<RedisServer> redises;
 
-  Servers(const TestFolder& folder, std::string master_name, std::string published, int count)
+  Servers(const TestFolder& folder, const std::optional<SecuredAccess>& secured, std::string master_name,
+          std::string published, int count)
       : name(std::move(master_name)), service(std::move(published)) {
     for (int i = 0; i < count; ++i) {
-      redises.emplace_back(folder).Start();
+      RedisServer::Options options;
+      if (secured) {
+        options.tls_port = FreePort();
+        options.settings = secured->RedisLines(options.tls_port);
+        options.password = SecuredAccess::operator_password();
+      }
+      redises.emplace_back(folder, options).Start();
       if (i > 0) redises.back().Follow(redises.front());
     }
     for (std::size_t i = 1; i < redises.size(); ++i) {
@@ -54,9 +79,11 @@ struct Servers {
 /// One Consul, three Sentinels, and one agent for all groups.
 struct Host {
   TestFolder folder;
-  ConsulAgent consul{folder};
-  Servers cache{folder, "mymaster", "cache", 3};
-  Servers queue{folder, "queue", "queue", 2};
+  std::optional<SecuredAccess> secured =
+      IsSecuredByEnvironment() ? std::make_optional<SecuredAccess>(folder, false) : std::nullopt;
+  ConsulAgent consul{folder, ConsulOptions()};
+  Servers cache{folder, secured, "mymaster", "cache", 3};
+  Servers queue{folder, secured, "queue", "queue", 2};
   std::deque<RedisSentinel> sentinels;
   std::uint16_t port = FreePort();
   std::unique_ptr<Process> agent;
@@ -64,13 +91,27 @@ struct Host {
   Host() {
     consul.Start();
     for (int i = 0; i < 3; ++i) {
-      sentinels.emplace_back(folder,
-                             RedisSentinel::Options{.master = cache.redises[0].address(), .down_after = 1500ms});
-      sentinels.back().Start();
+      RedisSentinel::Options options{.master = cache.redises[0].address(), .down_after = 1500ms};
+      if (secured) {
+        options.tls_port = FreePort();
+        options.settings = secured->SentinelLines(options.tls_port);
+        options.password = SecuredAccess::sentinel_password();
+        options.own_password = SecuredAccess::operator_password();
+      }
+      sentinels.emplace_back(folder, options).Start();
     }
     Monitor(queue);
     REQUIRE(WaitUntil([&] { return SentinelsSeeCache(); }, 60s));
     consul.WaitForLeader();
+    if (secured) secured->SetToken(consul.CreateToken(PolicyOfServices()));
+  }
+  ConsulAgent::Options ConsulOptions() const {
+    ConsulAgent::Options options;
+    if (!secured) return options;
+    options.acl = true;
+    options.https_port = FreePort();
+    options.settings = secured->ConsulSettings(options.https_port);
+    return options;
   }
 
   /// No failover of this one: its down-after is longer than the test.
@@ -79,6 +120,9 @@ struct Host {
       REQUIRE(sentinel.Command({"SENTINEL", "MONITOR", servers.name, "127.0.0.1",
                                 std::to_string(servers.redises[0].port()), "2"}) == "OK");
       REQUIRE(sentinel.Command({"SENTINEL", "SET", servers.name, "down-after-milliseconds", "300000"}) == "OK");
+      if (!secured) continue;
+      REQUIRE(sentinel.Command({"SENTINEL", "SET", servers.name, "auth-user", "sentinel", "auth-pass",
+                                SecuredAccess::sentinel_password()}) == "OK");
     }
   }
   bool SentinelsSeeCache() const {
@@ -98,24 +142,32 @@ struct Host {
   void WriteSettings(const std::vector<const Servers*>& groups) const {
     std::string list;
     for (const Servers* group : groups) list += (list.empty() ? "" : ",\n") + group->Settings();
-    WriteFile(config(), R"({"consul": ")" + consul.url() + R"(", "listen": ")" + Loopback(port) +
-                            R"(", "log_level": "debug", "sentinels": [)" + SentinelList() + "],\n\"groups\": [" + list +
-                            "]}");
+    WriteFile(config(), CommonSettings() + R"("sentinels": [)" + SentinelList() + "],\n\"groups\": [" + list + "]}");
   }
-  void WriteDiscovery() const {
-    WriteFile(config(), R"({"consul": ")" + consul.url() + R"(", "listen": ")" + Loopback(port) +
-                            R"(", "log_level": "debug", "discover": [)" + SentinelList() + "]}");
+  void WriteDiscovery() const { WriteFile(config(), CommonSettings() + R"("discover": [)" + SentinelList() + "]}"); }
+  /// The start of a JSON object.
+  std::string CommonSettings() const {
+    std::string access = secured ? secured->AgentSettings() : "{";
+    if (secured) access.back() = ',';
+    return access + R"("consul": ")" + consul.agents_url() + R"(", "listen": ")" + Loopback(port) +
+           R"(", "log_level": "debug", )";
+  }
+  /// Where the credentials of its unit are.
+  std::map<std::string, std::string> Environment() const {
+    if (!secured) return {};
+    return {{"CREDENTIALS_DIRECTORY", folder.path().string()}};
   }
   void StartAgent() {
     agent = std::make_unique<Process>(Process::Options{.command = {RCB_AGENT_BINARY, "run", "--config", config()},
-                                                       .output = folder.path() / "agent.log"});
+                                                       .output = folder.path() / "agent.log",
+                                                       .environment = Environment()});
   }
   std::string Output(std::vector<std::string> command, int status = 0) const {
     command.insert(command.begin(), RCB_AGENT_BINARY);
     command.insert(command.end(), {"--config", config()});
     const auto output = folder.path() / "command.log";
     WriteFile(output, "");
-    Process process({.command = command, .output = output});
+    Process process({.command = command, .output = output, .environment = Environment()});
     CHECK(process.WaitForExit(30s) == status);
     return ReadFile(output);
   }
@@ -127,6 +179,19 @@ struct Host {
       if (entry.status != "passing" || entry.HasTag("master") != (entry.address == master)) return false;
     }
     return true;
+  }
+  /// Of a secured host: nothing was denied to the agent, and it told no secret.
+  void CheckNothingDenied(const std::vector<const Servers*>& groups) const {
+    if (!secured) return;
+    std::string denied;
+    for (const Servers* group : groups) {
+      for (const RedisServer& redis : group->redises) denied += redis.Command({"ACL", "LOG"});
+    }
+    for (const RedisSentinel& sentinel : sentinels) denied += sentinel.Command({"ACL", "LOG"});
+    CAPTURE(denied);
+    CHECK_FALSE(Contains(denied, "redis-consul-agent"));
+    CHECK_FALSE(Contains(log(), "lacks a rule"));
+    for (const std::string& secret : secured->Secrets()) CHECK_FALSE(Contains(log(), secret));
   }
   /// Catalog and claim of a group with their indexes: equal as long as nothing is written to them.
   std::string Written(const Servers& servers) const {
@@ -164,11 +229,17 @@ void CheckNeverWrong(const History& history, const std::string& dns) {
 TEST_CASE("groups of one host: each fails over, is added and removed without the others") {
   Host host;
   const std::string dns = host.consul.dns();
-  std::vector<std::string> cache_servers;
-  for (const RedisServer& redis : host.cache.redises) cache_servers.push_back(redis.address());
-  Observer cache(host.folder, {dns}, cache_servers, {.every = 2ms, .service = "cache", .history = "cache"});
-  Observer queue(host.folder, {dns}, {host.queue.redises[0].address()},
-                 {.every = 2ms, .service = "queue", .history = "queue"});
+  std::vector<std::string> cache_servers, cache_observed;
+  for (const RedisServer& redis : host.cache.redises) {
+    cache_servers.push_back(redis.address());
+    cache_observed.push_back(redis.address() + "=" + redis.clear_address());
+  }
+  const RedisServer& queue_first = host.queue.redises[0];
+  const std::string password = queue_first.password();
+  Observer cache(host.folder, {dns}, cache_observed,
+                 {.redis_password = password, .every = 2ms, .service = "cache", .history = "cache"});
+  Observer queue(host.folder, {dns}, {queue_first.address() + "=" + queue_first.clear_address()},
+                 {.redis_password = password, .every = 2ms, .service = "queue", .history = "queue"});
   const std::string cache_master = host.cache.redises[0].address();
   const std::string queue_master = host.queue.redises[0].address();
   host.WriteSettings({&host.cache, &host.queue});
@@ -215,7 +286,7 @@ TEST_CASE("groups of one host: each fails over, is added and removed without the
   CHECK(Connections(host.queue) == connections);
 
   // A third one is added.
-  Servers late(host.folder, "late", "late", 2);
+  Servers late(host.folder, host.secured, "late", "late", 2);
   host.Monitor(late);
   untouched = host.Written(host.queue);
   const std::string untouched_cache = host.Written(host.cache);
@@ -246,6 +317,7 @@ TEST_CASE("groups of one host: each fails over, is added and removed without the
     CHECK(Connections(sentinel.Command({"CLIENT", "LIST"})).size() == 2);
   }
   CHECK(host.agent->IsRunning());
+  host.CheckNothingDenied({&host.cache, &late});
 
   CheckNeverWrong(cache.Finish(), dns);
   const History& history = queue.Finish();
@@ -264,7 +336,7 @@ TEST_CASE("groups that Sentinel tells of appear and vanish with SENTINEL MONITOR
   REQUIRE(WaitUntil(
       [&] { return host.IsPublished(host.cache, cache_master) && host.IsPublished(host.queue, queue_master); }, 60s));
 
-  Servers late(host.folder, "late", "late", 2);
+  Servers late(host.folder, host.secured, "late", "late", 2);
   const std::string untouched = host.Written(host.queue);
   const std::set<std::string> connections = Connections(host.queue);
   host.Monitor(late);
@@ -280,6 +352,8 @@ TEST_CASE("groups that Sentinel tells of appear and vanish with SENTINEL MONITOR
   CHECK(host.IsPublished(host.cache, cache_master));
   CHECK(host.Written(host.queue) == untouched);
   CHECK(Connections(host.queue) == connections);
+
+  host.CheckNothingDenied({&host.cache, &host.queue, &late});
 
   // All Sentinels lost: what is published stays.
   for (RedisSentinel& sentinel : host.sentinels) sentinel.Kill();

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "tests/integration/figures.h"
 #include "tests/integration/history.h"
@@ -21,10 +22,14 @@ namespace {
 std::size_t WriteThroughFailover(ReplicationGroup& group, const std::string& kind, Figures& figures) {
   const std::string master = group.redises()[0].address();
   History seen_by_client(group.folder().path() / "history");
-  WritingClient client([&] {
-    seen_by_client.Refresh();
-    return seen_by_client.Answers(group.dns()).back().masters;
-  });
+  WritingClient client(
+      [&] {
+        seen_by_client.Refresh();
+        std::vector<std::string> masters = seen_by_client.Answers(group.dns()).back().masters;
+        for (std::string& address : masters) address = group.at(address).clear_address();
+        return masters;
+      },
+      group.at(master).password());
   const auto is_written = [&] { return std::stoi(group.at(master).Command({"DBSIZE"})) > 1000; };
   REQUIRE(WaitUntil(is_written, 20s));
   const Micros start = MonotonicMicros();
@@ -38,7 +43,7 @@ std::size_t WriteThroughFailover(ReplicationGroup& group, const std::string& kin
   };
   REQUIRE(WaitUntil(is_over, kSentinelDeadline, 50ms));
   client.Stop();
-  const std::size_t lost = client.CountMissing(successor);
+  const std::size_t lost = client.CountMissing(group.at(successor).clear_address());
   figures.Note(kind + ": " + std::to_string(client.acknowledged().size()) + " writes acknowledged, " +
                std::to_string(lost) + " of them lost, longest pause " + std::to_string(client.longest_pause() / 1000) +
                " ms");

@@ -40,6 +40,7 @@ class RedisServer {
   std::string address() const { return host_ + ":" + std::to_string(port()); }
   /// Where Command() asks, in the clear.
   std::string clear_address() const { return host_ + ":" + std::to_string(port_); }
+  const std::string& password() const { return password_; }
   Process& process() { return *process_; }
   /// REPLICAOF.
   void Follow(const RedisServer& master) const { Command({"REPLICAOF", master.host(), std::to_string(master.port())}); }

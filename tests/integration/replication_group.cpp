@@ -144,8 +144,8 @@ std::vector<std::string> ReplicationGroup::DnsServers() const {
 
 void ReplicationGroup::RegisterScripts() {
   for (const RedisServer& redis : redises_) {
-    const std::string script =
-        "redis-cli -p " + std::to_string(redis.port()) + " info replication | grep -q role:master || exit 2";
+    const std::string script = "REDISCLI_AUTH=" + redis.password() + " redis-cli -u redis://" + redis.clear_address() +
+                               " info replication | grep -q role:master || exit 2";
     if (!consul_.RegisterScript("redis", redis.port(), "master", {"/bin/sh", "-c", script})) {
       throw std::runtime_error("the test's set-up failed: Consul refuses a script check");
     }

@@ -11,8 +11,8 @@
 
 namespace rcb::integration {
 
-WritingClient::WritingClient(std::function<std::vector<std::string>()> masters)
-    : masters_(std::move(masters)), thread_([this] { Run(); }) {}
+WritingClient::WritingClient(std::function<std::vector<std::string>()> masters, std::string password)
+    : masters_(std::move(masters)), password_(std::move(password)), thread_([this] { Run(); }) {}
 
 void WritingClient::Stop() {
   stop_ = true;
@@ -28,7 +28,7 @@ void WritingClient::Run() {
     if (connection == nullptr) {
       const std::vector<std::string> masters = masters_();
       if (masters.empty()) continue;
-      connection = std::make_unique<RedisConnection>(masters[choice() % masters.size()]);
+      connection = std::make_unique<RedisConnection>(masters[choice() % masters.size()], password_);
     }
     ++number;
     if (connection->Command({"SET", KeyOf(number), "x"}) != "OK") {
@@ -44,7 +44,7 @@ void WritingClient::Run() {
 
 std::size_t WritingClient::CountMissing(const std::string& address) const {
   constexpr std::size_t kBatch = 1000;
-  RedisConnection connection(address);
+  RedisConnection connection(address, password_);
   std::size_t missing = 0;
   for (std::size_t begin = 0; begin < acknowledged_.size(); begin += kBatch) {
     const std::size_t end = std::min(begin + kBatch, acknowledged_.size());

@@ -16,8 +16,9 @@ namespace rcb::integration {
 /// that DNS names, and looks again whom DNS names only when that connection fails or refuses a write.
 class WritingClient {
  public:
-  /// `masters` is whom DNS names now; called on a thread of its own. Of several the client takes any.
-  explicit WritingClient(std::function<std::vector<std::string>()> masters);
+  /// `masters` is where those that DNS names now take commands in the clear ("address:port"); called on a thread of its
+  /// own. Of several the client takes any. `password`: of all of them.
+  WritingClient(std::function<std::vector<std::string>()> masters, std::string password);
   ~WritingClient() { Stop(); }
   WritingClient(const WritingClient&) = delete;
   WritingClient& operator=(const WritingClient&) = delete;
@@ -37,6 +38,7 @@ class WritingClient {
   static std::string KeyOf(std::int64_t number) { return "key:" + std::to_string(number); }
 
   const std::function<std::vector<std::string>()> masters_;
+  const std::string password_;
   std::vector<std::int64_t> acknowledged_;
   std::int64_t longest_pause_ = 0;
   std::atomic<bool> stop_ = false;

@@ -117,6 +117,14 @@ wait_for 10 "with the settings that it is installed with, DNS names the server" 
 [[ $(inside stat -c '%U:%G %a' /etc/redis-consul-agent /etc/redis-consul-agent/config.json | paste -sd,) == \
   root:redis-consul-agent\ 750,root:redis-consul-agent\ 640 ]] || fail "the settings have other rights"
 [[ $(inside stat -c %U "/proc/$(agent_pid)") == redis-consul-agent ]] || fail "the agent runs as somebody else"
+# "Max open files", soft and hard, of process $1.
+open_files() { inside sed -n 's/^Max open files *\([0-9]*\) *\([0-9]*\) .*/\1 \2/p' "/proc/$1/limits"; }
+read -r soft hard < <(open_files "$(agent_pid)")
+raised() {
+  echo "it may open $soft files, and could $hard"
+  ((soft > 1024 && soft == hard))
+}
+expect "the agent may open as many files as the unit lets it" raised
 
 # Settings.
 echo '{"redis": ["127.0.0.1:6379", "127.0.0.1:6380"]}' >"$work/config.json"
