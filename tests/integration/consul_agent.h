@@ -81,6 +81,9 @@ class ConsulAgent {
 
   std::vector<HealthEntry> Health(const std::string& service) const;
 
+  /// All that it printed, in this life and the ones before.
+  std::string Log() const { return ReadFile(folder_ / "log"); }
+
   /// True when this agent itself (not the catalog) holds the instance at `port`, passing and with `tag`: what its
   /// anti-entropy will repeat.
   bool HoldsLocally(const std::string& service, std::uint16_t port, const std::string& tag) const;

@@ -189,6 +189,23 @@ TEST_CASE("Publisher: a takeover strips every other master in the same transacti
   CHECK(set.index == 78);  // It counts as gone: that is compared, for it may be back.
 }
 
+// A reading of the catalog may hang while the claim's comes through (found by tests/simulation: a second master).
+TEST_CASE("Publisher: a takeover by a catalog that may be older than the claim compares everybody") {
+  Bench bench;
+  bench.BecomeReplica();
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing"), Entry("redis-h-7003", "replica", "passing")});
+  bench.Claimed(100, "redis-h-7003");  // Of which the catalog does not know.
+  bench.Wants(kMaster, Claim{});
+  bench.ExpectNothing();
+  bench.now += 1s;
+  const auto transaction = bench.Expect<Publisher::Transaction>();
+  REQUIRE(transaction.operations.size() == 4);
+  const auto& compared = std::get<consul::TxnServiceSet>(transaction.operations[3]);
+  CHECK(compared.entry.id == "redis-h-7003");
+  CHECK(compared.tags == std::vector<std::string>{"replica"});
+  CHECK(compared.index == 77);
+}
+
 TEST_CASE("Publisher: a takeover does not ask what the check of a master that is served says by now") {
   Bench bench;
   bench.BecomeReplica();
@@ -406,6 +423,16 @@ TEST_CASE("Publisher: whoever is alive withdraws a stale master that the holder 
     bench.Expect<Publisher::Transaction>(consul::Fail(consul::ErrorKind::kConflict, "rolled back"));
     bench.now += 900ms;
     bench.ExpectNothing();
+  }
+  SUBCASE("where the claim was given up as well") {
+    Claim yielded;
+    yielded.state = Claim::State::kYielded;
+    yielded.node = "n1";
+    yielded.service_id = "redis-h-7002";
+    bench.publisher.OnClaim({.claim = yielded, .index = 8, .unreadable = {}, .garbage = {}}, bench.now);
+    const auto transaction = bench.Expect<Publisher::Transaction>();
+    REQUIRE(transaction.operations.size() == 3);
+    CHECK(std::get<consul::TxnServiceSet>(transaction.operations[1]).entry.id == "redis-h-7003");
   }
   SUBCASE("not when the claim has moved: the surplus one may be its holder") {
     bench.Claimed(9, "redis-h-7003");
