@@ -148,7 +148,7 @@ class Arbiter {
     /// The config-epoch that such a majority has reached. A Sentinel leaves its epoch for a higher one alone, so at the
     /// epoch of two failovers that did not know of each other the majority is final.
     std::optional<std::uint64_t> majority_at;
-    TimePoint named_at{};                           ///< When the last vote that this majority needs was heard.
+    TimePoint named_at{};  ///< When the last vote that this majority needs was heard.
   };
 
   /// What an instance of Redis Cluster was last said to belong to.

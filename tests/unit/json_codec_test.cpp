@@ -241,8 +241,8 @@ TEST_CASE("EncodeTxn: key and check operations") {
   CHECK(EncodeTxn({TxnServiceDelete{.node = "n", .service_id = "i", .service_name = "s"}}) ==
         R"([{"Service":{"Node":"n","Service":{"ID":"i","Service":"s"},"Verb":"delete"}}])");
   TxnCheckSet check{.node = "n",
-                          .service_name = "redis",
-                          .check = {.id = "c", .name = "m", .status = "critical", .output = "o", .service_id = "i"}};
+                    .service_name = "redis",
+                    .check = {.id = "c", .name = "m", .status = "critical", .output = "o", .service_id = "i"}};
   CHECK(EncodeTxn({check}) ==
         R"([{"Check":{"Check":{"CheckID":"c","Name":"m","Node":"n","Notes":"","Output":"o","ServiceID":"i",)"
         R"("ServiceName":"redis","Status":"critical","Type":"ttl"},"Verb":"set"}}])");
