@@ -246,7 +246,9 @@ std::optional<Publisher::Call> Publisher::Tell(std::size_t instance, const Publi
   const bool gets_worse = wanted.status == CheckStatus::kCritical && !same_status && !lane.check_missing;
   // A transaction has published it over a check that is critical locally: a registration would push that once more.
   const bool tagged = IsServedMaster(wanted) && lane.registered && HasTag(*lane.registered, kMasterTag);
-  const bool check_first = gets_worse || (same_status && !same_output) || ((registered || tagged) && !same_status);
+  // Were it stuck, a registration as master could take effect when that is over and somebody else the master.
+  const bool check_first =
+      lane.stuck || gets_worse || (same_status && !same_output) || ((registered || tagged) && !same_status);
   if (check_first) return Call{instance, std::move(update), wanted.reason};
   return Call{instance, std::move(registration), wanted.reason};
 }
@@ -449,7 +451,7 @@ void Publisher::OnDone(const Call& call, const consul::Result<void>& result, Tim
   } else {
     lane.in_flight = false;
     lane.updating = false;
-    lane.asked_since.reset();
+    OnLocalAnswer(lane, result);
   }
   if (result) {
     OnSuccess(lane, call, now);
@@ -458,9 +460,14 @@ void Publisher::OnDone(const Call& call, const consul::Result<void>& result, Tim
   }
 }
 
+void Publisher::OnLocalAnswer(Lane& lane, const consul::Result<void>& result) {
+  lane.asked_since.reset();
+  lane.stuck = !result && result.error().kind == ErrorKind::kTimeout;
+}
+
 void Publisher::OnHeartbeatDone(Lane& lane, const consul::Result<void>& result, TimePoint now) {
   lane.beating = false;
-  lane.asked_since.reset();
+  OnLocalAnswer(lane, result);
   if (result) {
     lane.beaten_at = now;
     lane.heartbeat_at = now + options_.ttl / 3;

@@ -141,6 +141,7 @@ class Publisher {
     bool beating = false;                   ///< A heartbeat is in flight.
     bool committing = false;                ///< A transaction is, or a write of the claim.
     std::optional<TimePoint> asked_since;   ///< The local agent owes an answer.
+    bool stuck = false;                     ///< It did not answer in time, and may do what it was told when it is late.
     TimePoint beaten_at{};                  ///< When the check last heard from us.
     std::optional<TimePoint> unseen_since;  ///< Registered, but missing in what was read of the catalog.
     TimePoint heartbeat_at{};
@@ -153,6 +154,7 @@ class Publisher {
   };
 
   std::optional<Call> Heartbeat(std::size_t instance, TimePoint now);
+  static void OnLocalAnswer(Lane& lane, const consul::Result<void>& result);
   void OnHeartbeatDone(Lane& lane, const consul::Result<void>& result, TimePoint now);
   std::optional<Call> NextFor(std::size_t instance, TimePoint now);
   std::optional<Call> NextForGroup(TimePoint now);

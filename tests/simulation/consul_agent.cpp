@@ -110,7 +110,7 @@ void ConsulAgent::Register(std::size_t caller, const consul::ServiceRegistration
     const auto [at, created] = services_.try_emplace(registration.id);
     Service& service = at->second;
     service.registration = registration;
-    service.has_old_tag = false;
+    service.is_out_of_date = is_late_;
     // A check that is known keeps its status and output (agent/agent.go addServiceInternal, the snapshot).
     if (created) service.status = registration.check.status;
     if (created || service.expires == TimePoint::max()) {
@@ -138,6 +138,7 @@ void ConsulAgent::UpdateTtl(std::size_t caller, const std::string& check_id, Che
     Service& service = found->second;
     const bool was_expired = service.expires == TimePoint::max();
     service.ever_fed = true;
+    service.is_out_of_date |= is_late_;
     service.expires = environment_.now() + service.registration.check.ttl;
     if (was_expired) ArmTtl(found->first);
     service.output = output;  // Pushed with the next change only (check_update_interval).
@@ -198,7 +199,7 @@ void ConsulAgent::Push(const std::vector<Service>& dirty, TimePoint sent_at, std
   if (done) {
     for (const Service& service : dirty) {
       servers_.Push(node_, service.registration, service.status, service.output,
-                    {.pushed = true, .sent_at = sent_at, .with_old_tag = service.has_old_tag});
+                    {.pushed = true, .sent_at = sent_at, .out_of_date = service.is_out_of_date});
     }
   }
   environment_.queue.After(environment_.Latency(servers, place_), [this, servers, done, dirty, life] {
@@ -261,7 +262,8 @@ void ConsulAgent::Compare(const std::map<std::string, consul::ServiceEntry>& rem
     consul::ServiceRegistration& local = service.registration;
     if (entry != nullptr && local.enable_tag_override && local.tags != entry->tags) {
       local.tags = entry->tags;
-      service.has_old_tag = entry->HasTag("master") && !servers_.Find(node_, id)->HasTag("master");
+      const consul::ServiceEntry* by_now = servers_.Find(node_, id);
+      service.is_out_of_date = entry->HasTag("master") && (by_now == nullptr || !by_now->HasTag("master"));
       environment_.history.Count("tags taken over from the servers");
     }
     const bool same = entry != nullptr && entry->tags == local.tags && entry->meta == local.meta &&
@@ -371,7 +373,10 @@ void ConsulAgent::WhenFree(EventQueue::Action action) {
     return;
   }
   environment_.queue.At(stuck_until_, [this, life = life_, action = std::move(action)] {
-    if (life == life_) WhenFree(action);
+    if (life != life_) return;
+    is_late_ = true;
+    WhenFree(action);
+    is_late_ = false;
   });
 }
 

@@ -69,7 +69,7 @@ class ConsulAgent {
     TimePoint expires{};    ///< Of the last TTL update; what was persisted is good until then.
     bool ever_fed = false;  ///< There was a TTL update.
     bool in_sync = false;
-    bool has_old_tag = false;  ///< See ConsulServers::Origin.
+    bool is_out_of_date = false;  ///< See ConsulServers::Origin.
     std::uint64_t version = 0;
   };
 
@@ -108,6 +108,7 @@ class ConsulAgent {
   std::uint64_t life_ = 0;
   std::map<std::string, Service> services_;
   TimePoint stuck_until_{};
+  bool is_late_ = false;  ///< What is being done had to wait for that.
   bool syncing_ = false;
   bool sync_again_ = false;
   bool compared_ = true;         ///< With the servers, since it started: nothing is pushed before (agent/ae/ae.go).

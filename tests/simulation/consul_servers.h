@@ -23,8 +23,9 @@ class ConsulServers {
   struct Origin {
     bool pushed = false;
     TimePoint sent_at{};
-    /// The agent had taken the master's tag over from a reading that was out of date when it arrived.
-    bool with_old_tag = false;
+    /// The agent had taken the master's tag over from a reading that was out of date when it arrived, or did late what
+    /// nobody waited for any more.
+    bool out_of_date = false;
   };
 
   std::function<void()> on_key;      ///< The key has changed, and the catalog with it where it was one transaction.

@@ -271,7 +271,7 @@ bool Invariants::MayBeRepushed(std::size_t host) {
   const ConsulServers::Origin& origin =
       world_.servers.OriginOf(world_.agent_of(host).node(), BridgeHost::ServiceId(host));
   if (!origin.pushed) return false;
-  if (origin.with_old_tag) return true;
+  if (origin.out_of_date) return true;
   if (foreign_entries_.contains(host)) return true;
   const BridgeHost& bridge = world_.bridge(host);
   if (!bridge.running() || bridge.group() == nullptr || bridge.claim_index() < holder_since_index_) return true;
