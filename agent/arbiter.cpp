@@ -400,11 +400,12 @@ Verdict Arbiter::JudgeMasterBySentinel(std::size_t instance, TimePoint now) cons
     return Withhold(word.best_disputed ? "says master, but Sentinels disagree about it"
                                        : "says master, but no Sentinel confirms it");
   }
-  // Of two failovers at one epoch that one counts which most Sentinels follow. One that was reset starts again at a low
-  // epoch: most of them must agree, and nobody may be using the holder.
+  // Of two failovers at one epoch that one counts which most Sentinels follow, as they say by now. One that was reset
+  // starts again at a low epoch: most of them must agree, and nobody may be using the holder.
   const bool wins = !claim || Outranks(Authority::kSentinel, *word.confirmed, *claim) ||
                     (claim->state == Claim::State::kYielded && *word.confirmed == claim->epoch) ||
-                    (word.majority_names_it && Reaches(Authority::kSentinel, *word.majority_at, *claim)) ||
+                    (word.majority_names_it && word.named_at >= claim_since_ &&
+                     Reaches(Authority::kSentinel, *word.majority_at, *claim)) ||
                     (word.majority_names_it && now - claim_since_ >= kResetWait && !HolderIsServedAsMaster());
   if (!wins) return Withhold("says master, superseded by " + HolderName(*claim) + AtEpoch(claim->epoch));
   if (word.electing) return Withhold("says master, but Sentinel is choosing its successor");

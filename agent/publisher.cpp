@@ -128,7 +128,7 @@ std::vector<Publisher::Call> Publisher::Next(TimePoint now) {
     } else {
       lane.in_flight = true;
       lane.updating = std::holds_alternative<UpdateTtl>(call->what);
-      lane.asked_since = now;
+      if (!lane.asked_since) lane.asked_since = now;
     }
     if (std::holds_alternative<Register>(call->what)) lane.token_renewed = false;
     calls.push_back(std::move(*call));
@@ -150,8 +150,7 @@ std::optional<Publisher::Call> Publisher::Heartbeat(std::size_t instance, TimePo
     // The check expired: this agent was asleep, and the world went on. Saying the old thing again would publish it
     // anew.
     lane.told.reset();
-    lane.shown_as_master = false;
-    lane.shown_since = catalogs_read_;
+    NotShownAsMaster(lane);
     return std::nullopt;
   }
   const bool gets_worse =
@@ -324,15 +323,20 @@ Publisher::Call Publisher::PublishMaster(std::size_t instance, const ServiceEntr
   }
   AppendPublication(lane, own, operations);
   const std::string superseded = SupersededBy(lane.facts, own, lane.wanted->reason);
+  // By a higher epoch of Sentinel's it is right whoever is served. Otherwise it may rest on the old master being gone,
+  // and the catalog that shows that may have hung meanwhile (found by tests/simulation). That it is gone because its
+  // node or a check of somebody else's is critical cannot be compared: writing those needs other permissions.
+  const bool by_rank = lane.take && lane.take->authority == Authority::kSentinel && claim_->claim &&
+                       Outranks(lane.take->authority, lane.take->epoch, *claim_->claim);
   const bool may_be_old = !CatalogIsAsNewAsClaim();
   for (const ServiceEntry& other : *catalog_) {
     if (operations.size() + 2 > consul::kMaxTxnOperations) break;  // The rest is withdrawn by NextForGroup().
     if (other.id == own.id && other.node == own.node) continue;
     if (StandsAsMaster(other)) {
-      AppendStrip(other, superseded, operations);
-    } else if (may_be_old) {
-      // Written as it was read, on the condition that it still is: it may have become master meanwhile (found by
-      // tests/simulation). Consul leaves the index of what is written unchanged alone.
+      AppendStrip(other, superseded, operations, !by_rank);
+    } else if (may_be_old && claim_->claim && claim_->claim->service_id == other.id &&
+               claim_->claim->node == other.node) {
+      // The holder must still be what was read (found by tests/simulation: it had become master meanwhile).
       operations.emplace_back(consul::TxnServiceSet{other, other.tags, other.meta, other.modify_index});
     }
   }
@@ -362,10 +366,9 @@ void Publisher::AppendPublication(const Lane& lane, const ServiceEntry& own,
 }
 
 /// Two operations: the registration without the tag, its check critical. The entry is compared, so that a newer
-/// registration is never overwritten by an older reading of it. So is the check of one that is not served: a takeover
-/// may rest on that (found by tests/simulation: a catalog that had hung showed a holder as gone that was back).
+/// registration is never overwritten by an older reading of it.
 void Publisher::AppendStrip(const ServiceEntry& entry, const std::string& reason,
-                            std::vector<consul::TxnOperation>& operations) const {
+                            std::vector<consul::TxnOperation>& operations, bool rests_on_it) const {
   consul::TxnServiceSet strip{entry, entry.tags, entry.meta, entry.modify_index};
   std::erase(strip.tags, kMasterTag);
   strip.meta.erase("epoch");
@@ -376,7 +379,7 @@ void Publisher::AppendStrip(const ServiceEntry& entry, const std::string& reason
       check != nullptr ? *check : consul::CatalogCheck{CheckId(entry.id), "Redis role", {}, {}, {}, entry.id};
   critical.status = ToString(CheckStatus::kCritical);
   critical.output = reason;
-  const std::uint64_t compared = entry.IsServed() ? 0 : critical.modify_index;
+  const std::uint64_t compared = rests_on_it && !entry.IsServed() ? critical.modify_index : 0;
   operations.emplace_back(consul::TxnCheckSet{entry.node, entry.name, std::move(critical), compared});
 }
 
@@ -436,7 +439,7 @@ std::optional<Publisher::Call> Publisher::Withdraw(TimePoint now) {
   const bool mine = own != lanes_.end() && own->wanted && IsServedMaster(*own->wanted) && own->shown_as_master &&
                     !own->take && IsSettled(*own, now);
   const auto left = !served ? kHiddenSurplus : mine ? milliseconds(0) : kLeftToHolder;
-  if ((!mine && own != lanes_.end()) || now - *surplus_since_ < left) return std::nullopt;
+  if ((!mine && held && own != lanes_.end()) || now - *surplus_since_ < left) return std::nullopt;
   return Call{kGroupLane, std::move(transaction), "withdrawing the master tag of " + names};
 }
 
@@ -451,7 +454,7 @@ void Publisher::OnDone(const Call& call, const consul::Result<void>& result, Tim
   } else {
     lane.in_flight = false;
     lane.updating = false;
-    OnLocalAnswer(lane, result);
+    OnLocalAnswer(lane, result, now);
   }
   if (result) {
     OnSuccess(lane, call, now);
@@ -460,14 +463,18 @@ void Publisher::OnDone(const Call& call, const consul::Result<void>& result, Tim
   }
 }
 
-void Publisher::OnLocalAnswer(Lane& lane, const consul::Result<void>& result) {
-  lane.asked_since.reset();
+void Publisher::OnLocalAnswer(Lane& lane, const consul::Result<void>& result, TimePoint now) {
+  if (!lane.in_flight && !lane.beating) {
+    lane.asked_since.reset();
+  } else if (result) {
+    lane.asked_since = now;
+  }
   lane.stuck = !result && result.error().kind == ErrorKind::kTimeout;
 }
 
 void Publisher::OnHeartbeatDone(Lane& lane, const consul::Result<void>& result, TimePoint now) {
   lane.beating = false;
-  OnLocalAnswer(lane, result);
+  OnLocalAnswer(lane, result, now);
   if (result) {
     lane.beaten_at = now;
     lane.heartbeat_at = now + options_.ttl / 3;
@@ -475,6 +482,12 @@ void Publisher::OnHeartbeatDone(Lane& lane, const consul::Result<void>& result, 
   }
   lane.heartbeat_at = now + options_.ttl / 10;
   if (result.error().kind == ErrorKind::kNotFound) ForgetCheck(lane);
+}
+
+/// By a call of our own, be it one that a transaction went past: only a catalog that is read from now on knows better.
+void Publisher::NotShownAsMaster(Lane& lane) const {
+  lane.shown_as_master = false;
+  lane.shown_since = catalogs_read_;
 }
 
 /// The local Consul agent does not know it: it restarted empty.
@@ -495,6 +508,7 @@ void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
     lane.check_missing = false;
     lane.output_unpushed = false;
     lane.settle_until = now + kSettle;
+    if (!HasTag(registration->registration, kMasterTag)) NotShownAsMaster(lane);
   } else if (const auto* update = std::get_if<UpdateTtl>(&call.what)) {
     const bool changed = !lane.told || lane.told->status != update->status;
     lane.output_unpushed |= !changed && lane.told->output != update->output;
@@ -506,12 +520,10 @@ void Publisher::OnSuccess(Lane& lane, const Call& call, TimePoint now) {
       lane.output_unpushed = false;
       lane.settle_until = now + kSettle;
     }
-    if (changed && update->status == CheckStatus::kCritical) {
-      lane.shown_as_master = false;
-      lane.shown_since = catalogs_read_;
-    }
+    if (update->status == CheckStatus::kCritical) NotShownAsMaster(lane);
   } else if (std::holds_alternative<Deregister>(call.what)) {
     ForgetCheck(lane);
+    NotShownAsMaster(lane);
     lane.named.clear();
     lane.settle_until = now + kSettle;
   } else if (std::holds_alternative<WriteClaim>(call.what)) {

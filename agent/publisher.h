@@ -154,12 +154,13 @@ class Publisher {
   };
 
   std::optional<Call> Heartbeat(std::size_t instance, TimePoint now);
-  static void OnLocalAnswer(Lane& lane, const consul::Result<void>& result);
+  static void OnLocalAnswer(Lane& lane, const consul::Result<void>& result, TimePoint now);
   void OnHeartbeatDone(Lane& lane, const consul::Result<void>& result, TimePoint now);
   std::optional<Call> NextFor(std::size_t instance, TimePoint now);
   std::optional<Call> NextForGroup(TimePoint now);
   std::optional<Call> Withdraw(TimePoint now);
   static void ForgetCheck(Lane& lane);
+  void NotShownAsMaster(Lane& lane) const;
   std::optional<Call> NextForMaster(std::size_t instance, TimePoint now);
   std::optional<Call> PassBy(std::size_t instance, TimePoint now);
   bool MayPublish(const Lane& lane, TimePoint now) const;
@@ -176,7 +177,7 @@ class Publisher {
   std::optional<SlotClaim> MasterOfShard(const consul::ServiceEntry& entry) const;
   std::optional<Call> WithdrawFromShards(TimePoint now);
   void AppendStrip(const consul::ServiceEntry& entry, const std::string& reason,
-                   std::vector<consul::TxnOperation>& operations) const;
+                   std::vector<consul::TxnOperation>& operations, bool rests_on_it = false) const;
   consul::ServiceRegistration RegistrationFor(const Lane& lane, const Publication& wanted) const;
   const consul::ServiceEntry* Find(const Facts& facts) const;
   bool Drifted(const Lane& lane, const consul::ServiceEntry& entry) const;

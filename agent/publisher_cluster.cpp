@@ -31,8 +31,8 @@ std::optional<SlotClaim> Publisher::MasterOfShard(const ServiceEntry& entry) con
 
 /// Publishes it and strips whom it supersedes. Everybody else of the shard is written as it was read, on the condition
 /// that it still is: of two nodes of one shard that rest on the same catalog, the second one then fails and is thought
-/// over with what the first one did. (Consul leaves the index of what is written unchanged alone: agent/consul/state
-/// ensureServiceTxn, seen on 1.8.7.)
+/// over with what the first one did. (Of what is written unchanged Consul drops the TaggedAddresses, which the
+/// agent of the node brings back at leisure; seen on 1.8.7.)
 Publisher::Call Publisher::PublishShardMaster(std::size_t instance, const ServiceEntry& own) const {
   const Lane& lane = lanes_[instance];
   const Shard& shard = *lane.facts.shard;

@@ -27,6 +27,8 @@ constexpr std::chrono::milliseconds kConnectTimeout{3000};
 constexpr std::size_t kMaxIdleConnections = 16;
 /// At the start every server is registered at once. More at a time than this are no faster, and there may be many.
 constexpr std::size_t kMaxCalls = 32;
+/// Of those that are urgent, beside them.
+constexpr std::size_t kMaxUrgent = 16;
 /// Of those that yield. A Consul agent holds a lock while it writes a registration to its disk (agent/agent.go, 1.8.7):
 /// 20 at once have been seen to hold up a heartbeat, and with it a takeover, for a second.
 constexpr std::size_t kMaxYielding = 4;
@@ -190,11 +192,13 @@ class HttpTransport::Impl {
     Configure(*transfer, request.method);
     transfer->waits = request.waits;
     transfer->yields = request.yields;
+    transfer->urgent = request.urgent;
     Transfer& sent = *transfers_.emplace(id, std::move(transfer)).first->second;
-    if (sent.waits || (calls_ < kMaxCalls && (!request.yields || yielding_ < kMaxYielding))) {
+    if (sent.waits) {
       Begin(sent);
     } else {
-      (request.yields ? patient_ : queue_).push_back(id);
+      (sent.urgent ? urgent_queue_ : sent.yields ? patient_ : queue_).push_back(id);
+      BeginNext();
     }
     return id;
   }
@@ -225,6 +229,7 @@ class HttpTransport::Impl {
     bool is_too_large = false;
     bool waits = false;      ///< HttpRequest::waits.
     bool yields = false;     ///< HttpRequest::yields.
+    bool urgent = false;     ///< HttpRequest::urgent.
     bool has_begun = false;  ///< Else it is in the queue.
     std::array<char, CURL_ERROR_SIZE> error_text{};
     CurlSlist headers;
@@ -235,7 +240,7 @@ class HttpTransport::Impl {
   /// Starts nothing by itself: curl asks for a deadline of zero, which the loop serves in its next round.
   void Begin(Transfer& transfer) {
     transfer.has_begun = true;
-    if (!transfer.waits) ++calls_;
+    if (!transfer.waits) ++(transfer.urgent ? urgent_ : calls_);
     if (transfer.yields) ++yielding_;
     curl_multi_add_handle(multi_, transfer.easy.get());
     // curl counts those in use as well: with a fixed number, more blocking queries than that would each open a
@@ -247,14 +252,22 @@ class HttpTransport::Impl {
   void End(Transfer& transfer) {
     if (!transfer.has_begun) return;
     curl_multi_remove_handle(multi_, transfer.easy.get());
-    if (!transfer.waits) --calls_;
+    if (!transfer.waits) --(transfer.urgent ? urgent_ : calls_);
     if (transfer.yields) --yielding_;
+    BeginNext();
+  }
+
+  void BeginNext() {
+    while (urgent_ < kMaxUrgent && !urgent_queue_.empty()) BeginFirstOf(urgent_queue_);
     while (calls_ < kMaxCalls && !(queue_.empty() && (patient_.empty() || yielding_ >= kMaxYielding))) {
-      std::deque<RequestId>& queue = queue_.empty() ? patient_ : queue_;
-      const auto next = transfers_.find(queue.front());
-      queue.pop_front();
-      if (next != transfers_.end()) Begin(*next->second);  // Else it was cancelled.
+      BeginFirstOf(queue_.empty() ? patient_ : queue_);
     }
+  }
+
+  void BeginFirstOf(std::deque<RequestId>& queue) {
+    const auto next = transfers_.find(queue.front());
+    queue.pop_front();
+    if (next != transfers_.end()) Begin(*next->second);  // Else it was cancelled.
   }
 
   void Configure(Transfer& transfer, const std::string& method) {
@@ -487,8 +500,10 @@ class HttpTransport::Impl {
   std::unordered_map<RequestId, std::unique_ptr<Transfer>> transfers_;
   std::deque<RequestId> queue_;    ///< Calls that wait for their turn.
   std::deque<RequestId> patient_;  ///< Those that let the others go first.
-  std::size_t yielding_ = 0;       ///< Under way, of those that yield.
-  std::size_t calls_ = 0;          ///< Under way, blocking queries not counted.
+  std::deque<RequestId> urgent_queue_;
+  std::size_t yielding_ = 0;  ///< Under way, of those that yield.
+  std::size_t calls_ = 0;     ///< Under way, blocking queries not counted.
+  std::size_t urgent_ = 0;    ///< Of the urgent ones, beside these.
   RequestId last_id_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< Tells MoveOn that a handler destroyed us.
 };

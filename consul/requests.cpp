@@ -13,8 +13,8 @@ constexpr std::size_t kMaxQuotedBytes = 200;
 /// Above the longest time that Consul's servers hold a call while they elect a leader (rpc_hold_timeout, 7 s), so that
 /// the answer is Consul's "No cluster leader" and not silence, which leaves the outcome of a write open.
 constexpr std::chrono::milliseconds kTimeout{10000};
-/// One that was passed on to a leader that died a moment ago is never answered. Each compares what it rests on, so that
-/// it may be sent again whatever became of the first.
+/// One that was passed on to a leader that died a moment ago is never answered. What became of it the next one finds
+/// out: it compares what it rests on.
 constexpr std::chrono::milliseconds kTransactionTimeout{1500};
 /// Given on top of a blocking query's wait and its jitter for the way there and back.
 constexpr std::chrono::milliseconds kBlockingGrace{5000};
@@ -56,6 +56,7 @@ HttpRequest Read(std::string path, std::uint64_t index, std::chrono::millisecond
     request.timeout = wait + wait / 16 + kBlockingGrace;
     request.waits = true;
   }
+  request.urgent = index == 0;
   return request;
 }
 
@@ -173,6 +174,7 @@ HttpRequest HealthServiceRequest(const std::string& service, std::uint64_t index
 HttpRequest TxnRequest(const std::vector<TxnOperation>& operations) {
   HttpRequest request = Put("/v1/txn", EncodeTxn(operations));
   request.timeout = kTransactionTimeout;
+  request.urgent = true;
   return request;
 }
 

@@ -18,6 +18,7 @@ struct HttpRequest {
   std::chrono::milliseconds timeout{5000};
   bool waits = false;   ///< A blocking query: Consul answers when something changes.
   bool yields = false;  ///< Others go first where there is a queue.
+  bool urgent = false;  ///< Not behind other calls, which may all hang. The servers answer it, not the local agent.
 };
 
 /// What came back. `consul_index` is X-Consul-Index, 0 when absent; `known_leader` is X-Consul-KnownLeader (true when

@@ -121,7 +121,8 @@ TEST_CASE("HttpTransport: namespace and partition go into every query, with and 
   server.Stop(loop);
 }
 
-TEST_CASE("HttpTransport: of many calls 32 are under way, blocking queries aside, and the others follow") {
+TEST_CASE(
+    "HttpTransport: of many calls 32 are under way, blocking queries and urgent ones aside, and the others follow") {
   Loop loop;
   FakeServer server(loop, "HTTP/1.1 200 OK\r\n", /*closes=*/false);
   auto transport = HttpTransport::Create(loop.get(), {.url = server.url()});
@@ -137,10 +138,14 @@ TEST_CASE("HttpTransport: of many calls 32 are under way, blocking queries aside
   for (int i = 0; i < 100; ++i) calls.push_back(send(false));
   REQUIRE(loop.RunUntil([&] { return server.requests() == 72; }));
   CHECK_FALSE(loop.RunUntil([&] { return server.requests() > 72; }, 100ms));
+  (*transport)
+      ->Send({.method = "PUT", .path = "/", .body = {}, .timeout = 60s, .urgent = true},
+             [](const Result<HttpResponse>&) { FAIL("nobody answers"); });
+  REQUIRE(loop.RunUntil([&] { return server.requests() == 73; }));
   (*transport)->Cancel(calls.back());  // One that waits for its turn.
   for (int i = 0; i < 50; ++i) (*transport)->Cancel(calls[static_cast<std::size_t>(i)]);
-  REQUIRE(loop.RunUntil([&] { return server.requests() == 104; }));
-  CHECK_FALSE(loop.RunUntil([&] { return server.requests() > 104; }, 100ms));
+  REQUIRE(loop.RunUntil([&] { return server.requests() == 105; }));
+  CHECK_FALSE(loop.RunUntil([&] { return server.requests() > 105; }, 100ms));
   // Those that yield are fewer, and leave room for the others.
   transport = HttpTransport::Create(loop.get(), {.url = server.url()});
   REQUIRE(transport);
@@ -149,10 +154,10 @@ TEST_CASE("HttpTransport: of many calls 32 are under way, blocking queries aside
         ->Send({.method = "PUT", .path = "/", .body = {}, .timeout = 60s, .yields = true},
                [](const Result<HttpResponse>&) { FAIL("nobody answers"); });
   }
-  REQUIRE(loop.RunUntil([&] { return server.requests() == 108; }));
-  send(false);
   REQUIRE(loop.RunUntil([&] { return server.requests() == 109; }));
-  CHECK_FALSE(loop.RunUntil([&] { return server.requests() > 109; }, 100ms));
+  send(false);
+  REQUIRE(loop.RunUntil([&] { return server.requests() == 110; }));
+  CHECK_FALSE(loop.RunUntil([&] { return server.requests() > 110; }, 100ms));
   transport->reset();
   server.Stop(loop);
 }

@@ -189,6 +189,19 @@ TEST_CASE("Publisher: a takeover strips every other master in the same transacti
   CHECK(set.index == 78);  // It counts as gone: that is compared, for it may be back.
 }
 
+TEST_CASE("Publisher: a takeover at a higher epoch of Sentinel's does not rest on the old master being gone") {
+  Bench bench;
+  bench.BecomeReplica();
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing"), Entry("redis-h-7002", "master", "critical")});
+  Claim take;
+  take.authority = Authority::kSentinel;
+  take.epoch = 6;
+  bench.Wants(kMaster, take);
+  const auto transaction = bench.Expect<Publisher::Transaction>();
+  REQUIRE(transaction.operations.size() == 5);
+  CHECK(std::get<consul::TxnCheckSet>(transaction.operations[4]).index == 0);
+}
+
 // A reading of the catalog may hang while the claim's comes through (found by tests/simulation: a second master).
 TEST_CASE("Publisher: a takeover by a catalog that may be older than the claim compares everybody") {
   Bench bench;
@@ -635,6 +648,43 @@ TEST_CASE("Publisher: a takeover goes past a local Consul agent that is stuck") 
     REQUIRE(bench.publisher.Next(bench.now).size() == 1);
     bench.ExpectNothing();
   }
+}
+
+// What its Consul agent does late undoes it: from there on only a transaction publishes, for the claim may have moved.
+TEST_CASE("Publisher: who was published past a registration is published anew once that is answered") {
+  Bench bench;
+  bench.BecomeReplica();
+  bench.Wants({Tag::kReplica, CheckStatus::kPassing, kReplica.reason});
+  bench.publisher.OnTokenRenewed();
+  const auto asked = bench.publisher.Next(bench.now);
+  REQUIRE(asked.size() == 1);
+  REQUIRE(std::holds_alternative<Publisher::Register>(asked[0].what));
+  bench.Wants(kMaster, Claim{});
+  bench.now += 500ms;
+  bench.Expect<Publisher::Transaction>();
+  bench.Wants(kMaster);
+  bench.Claimed(9);
+  bench.publisher.OnDone(asked[0], {}, bench.now);
+  bench.publisher.OnCatalog({Entry("redis-h-7001", "replica", "passing")});
+  bench.now += 1s;
+  CHECK(std::get<consul::TxnKvCas>(bench.Expect<Publisher::Transaction>().operations[0]).index == 9);
+}
+
+TEST_CASE("Publisher: a call that is given up does not hide another one that hangs") {
+  Bench bench;
+  bench.BecomeReplica();
+  bench.now += 1s;
+  bench.publisher.OnTokenRenewed();
+  const auto asked = bench.publisher.Next(bench.now);
+  REQUIRE(asked.size() == 1);
+  bench.now += 3s;
+  const auto beat = bench.publisher.Next(bench.now);
+  REQUIRE(beat.size() == 1);
+  REQUIRE(beat[0].heartbeat);
+  bench.publisher.OnDone(asked[0], consul::Fail(consul::ErrorKind::kTimeout, "no answer"), bench.now);
+  bench.Wants(kMaster, Claim{});
+  bench.now += 500ms;
+  bench.Expect<Publisher::Transaction>();
 }
 
 TEST_CASE("Publisher: a takeover goes past a heartbeat that is not answered") {
