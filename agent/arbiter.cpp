@@ -484,8 +484,9 @@ void Arbiter::FenceRedis(std::size_t instance, TimePoint now, Verdict& verdict) 
   if (confirmed_[instance] && *confirmed_[instance] >= claim.epoch) return;
   // So it might while it is new: Sentinel's word, and the claim with it, may be of the time before its promotion.
   if (now - state.role_since < kNewMaster) return;
-  if (word.best && !word.best_names_it && !word.best_disputed && word.best->config_epoch == claim.epoch) {
-    verdict.demote_to = word.best->master;
+  // One Sentinel alone, the others lost, may have missed its promotion (found by tests/simulation).
+  if (word.majority_names && word.majority_at == claim.epoch && word.best->config_epoch == claim.epoch) {
+    verdict.demote_to = word.majority_names;
   }
   for (const auto& [id, election] : elections_) {
     if (election.epoch == claim.epoch && !IsNamed(instance, election.chosen, {})) verdict.demote_to = election.chosen;

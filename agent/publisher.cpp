@@ -246,8 +246,8 @@ std::optional<Publisher::Call> Publisher::Tell(std::size_t instance, const Publi
   // A transaction has published it over a check that is critical locally: a registration would push that once more.
   const bool tagged = IsServedMaster(wanted) && lane.registered && HasTag(*lane.registered, kMasterTag);
   // Were it stuck, a registration as master could take effect when that is over and somebody else the master.
-  const bool check_first =
-      lane.stuck || gets_worse || (same_status && !same_output) || ((registered || tagged) && !same_status);
+  const bool check_first = (lane.stuck && IsServedMaster(wanted)) || gets_worse || (same_status && !same_output) ||
+                           ((registered || tagged) && !same_status);
   if (check_first) return Call{instance, std::move(update), wanted.reason};
   return Call{instance, std::move(registration), wanted.reason};
 }

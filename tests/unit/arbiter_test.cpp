@@ -264,6 +264,16 @@ TEST_CASE("Arbiter: of two failovers at one epoch that one counts which most Sen
     bench.SentinelNames(kOtherPort, 1, "s3");
     CHECK(bench.Decide().take);
   }
+  SUBCASE("not by votes from before the other one's claim, which may be of before an operator's re-monitoring") {
+    bench.SentinelNames(kPort, 1, "s1");
+    bench.SentinelNames(kPort, 1, "s2");
+    bench.now += 1s;
+    bench.Claimed(Bench::ClaimOf(kOtherPort, 1));
+    CheckWithheld(bench.Decide(), "superseded");
+    bench.SentinelNames(kPort, 1, "s1");
+    bench.SentinelNames(kPort, 1, "s2");
+    CHECK(bench.Decide().take);
+  }
   SUBCASE("most of them at a lower epoch have not heard yet") {
     bench.Claimed(Bench::ClaimOf(kPort, 1));
     bench.SentinelNames(kOtherPort, 1, "s1");
