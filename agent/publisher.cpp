@@ -271,7 +271,13 @@ void Publisher::ReadCatalog(Lane& lane, TimePoint now) {
   } else if (!lane.unseen_since) {
     lane.unseen_since = now;
   }
-  lane.tagged = own != nullptr && StandsAsMaster(*own);
+  const bool tagged = own != nullptr && StandsAsMaster(*own);
+  // Its Consul agent may have taken the tag over while it stood there, and would push it with the next change.
+  const bool gave_up = lane.tagged == true && !tagged && !IsServedMaster(*lane.wanted);
+  if (gave_up && lane.registered && !HasTag(*lane.registered, kMasterTag)) {
+    lane.registered.reset();
+  }
+  lane.tagged = tagged;
   if (newer) {
     lane.shown_as_master = check != nullptr && check->status != "critical" && own->HasTag(kMasterTag);
   }
