@@ -60,12 +60,12 @@ class LoopbackSocket {
   bool is_bound_ = false;
 };
 
-/// A loopback port that nobody uses, from the range that is this library's tests' own.
+/// A loopback port that nobody uses, from the range that is this library's tests' own. Another one each time: a server
+/// may not listen yet on the last.
 inline std::uint16_t FreePort() {
-  static std::minstd_rand random{std::random_device{}()};
-  std::uniform_int_distribution<int> ports(21000, 21999);
+  static unsigned next = std::random_device{}();
   for (int attempt = 0; attempt < 1000; ++attempt) {
-    const auto port = static_cast<std::uint16_t>(ports(random));
+    const auto port = static_cast<std::uint16_t>(21000 + next++ % 1000);
     if (LoopbackSocket(port).is_bound()) return port;
   }
   throw std::runtime_error("no free port from 21000 to 21999");
