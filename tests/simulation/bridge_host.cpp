@@ -279,8 +279,11 @@ void BridgeHost::Execute(const Publisher::Call& call) {
       return "bridge" + std::to_string(host_) + " transaction: " + call.reason +
              Precondition(std::get<Publisher::Transaction>(call.what));
     });
-    last_transaction_ = environment_.now();
-    if (call.lane == Publisher::kGroupLane) environment_.history.Count("withdrawal of a foreign master");
+    if (call.lane == Publisher::kGroupLane) {
+      environment_.history.Count("withdrawal of a foreign master");
+    } else {
+      last_transaction_ = environment_.now();
+    }
     consul_.Commit(host_, std::get<Publisher::Transaction>(call.what).operations, done);
   }
 }

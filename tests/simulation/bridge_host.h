@@ -54,7 +54,9 @@ class BridgeHost {
   /// ModifyIndex of the claim that it knows, and since when.
   std::uint64_t claim_index() const;
   TimePoint claim_index_since() const { return claim_index_since_; }
-  TimePoint last_transaction() const { return last_transaction_; }  ///< When the last one was sent.
+  TimePoint last_transaction() const {
+    return last_transaction_;
+  }  ///< When it last sent one that publishes its own server.
   /// It took an older claim for the present one, although Consul's index never falls here.
   bool claim_index_fell() const { return claim_index_fell_; }
   /// The best config-epoch that a Sentinel it is connected to tells.
