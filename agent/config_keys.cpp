@@ -93,11 +93,8 @@ constexpr ConfigKey kKeys[] = {
     {"poll_interval", "",
      [](Config& c, const Json& v) { return SetDuration(c.poll_interval, v, milliseconds(10), milliseconds(5000)); }},
     {"hang_after", "",
-     [](Config& c, const Json& v) -> ConfigStatus {
-       milliseconds hang_after{};
-       if (auto status = SetDuration(hang_after, v, milliseconds(100), milliseconds(3600000)); !status) return status;
-       c.hang_after = hang_after;
-       return {};
+     [](Config& c, const Json& v) {
+       return SetDuration(c.hang_after.emplace(), v, milliseconds(100), milliseconds(3600000));
      }},
     // The upstream is asked once a second.
     {"replica_max_lag", "",
@@ -114,11 +111,8 @@ constexpr ConfigKey kKeys[] = {
      }},
     // The claim is read once a second: a shorter lease would expire between two reads.
     {"lease", "",
-     [](Config& c, const Json& v) -> ConfigStatus {
-       milliseconds lease{};
-       if (auto status = SetDuration(lease, v, milliseconds(2000), milliseconds(3600000)); !status) return status;
-       c.lease = lease;
-       return {};
+     [](Config& c, const Json& v) {
+       return SetDuration(c.lease.emplace(), v, milliseconds(2000), milliseconds(3600000));
      }},
     {"on_dataset_loss", "",
      [](Config& c, const Json& v) { return SetChoice(c.withhold_on_dataset_loss, v, "warn", "withhold"); }},

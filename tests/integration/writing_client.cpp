@@ -20,7 +20,7 @@ void WritingClient::Stop() {
 }
 
 void WritingClient::Run() {
-  constexpr std::chrono::milliseconds kPace{1};
+  constexpr std::chrono::milliseconds kPace{1};  // Between two writes: it waits for nothing.
   std::unique_ptr<RedisConnection> connection;
   std::mt19937 choice(1);
   std::int64_t last = 0;
