@@ -102,10 +102,13 @@ TEST_CASE("Client: compare-and-set of a key, over TCP and over a unix socket") {
 }
 
 TEST_CASE("Client: a transaction is committed or rolled back as a whole") {
+  // One of its own for each subcase: the end of the last may still be on its way to the catalog.
+  static int runs = 0;
+  const std::string id = "t" + std::to_string(++runs);
   Loop loop;
   const auto client = Connect(loop, {.url = SharedServer(loop).url()});
-  REQUIRE(Register(loop, *client, Registration("t1", "replica")));
-  const ServiceEntry before = AwaitEntry(loop, *client, [](const auto& e) { return e.id == "t1"; });
+  REQUIRE(Register(loop, *client, Registration(id, "replica")));
+  const ServiceEntry before = AwaitEntry(loop, *client, [&id](const auto& e) { return e.id == id; });
   CatalogCheck check = RoleCheck(before);
   check.output = "confirmed";
   const TxnServiceSet set{.entry = before, .tags = {"master"}, .meta = {{"role", "master"}}};
@@ -117,7 +120,7 @@ TEST_CASE("Client: a transaction is committed or rolled back as a whole") {
   const auto index = Txn(
       loop, *client, {TxnKvCas{.key = "t/claim", .value = value, .index = claim_before->modify_index}, set, check_set});
   REQUIRE(index);
-  const ServiceEntry after = AwaitEntry(loop, *client, [](const auto& e) { return e.id == "t1"; });
+  const ServiceEntry after = AwaitEntry(loop, *client, [&id](const auto& e) { return e.id == id; });
   CHECK(after.modify_index == *index);
   CHECK(after.tags == std::vector<std::string>{"master"});
   CHECK(after.meta.at("role") == "master");
@@ -153,15 +156,15 @@ TEST_CASE("Client: a transaction is committed or rolled back as a whole") {
     same.index = RoleCheck(after).modify_index;
     CHECK(Txn(loop, *client, {TxnKvCheckIndex{.key = "t/claim", .index = *index}, tagged, same, set}));
   }
-  CHECK(AwaitEntry(loop, *client, [](const auto& e) { return e.id == "t1"; }).HasTag("master"));
+  CHECK(AwaitEntry(loop, *client, [&id](const auto& e) { return e.id == id; }).HasTag("master"));
 
   // The local registration of the same content keeps what the transaction published.
-  REQUIRE(UpdateTtl(loop, *client, "t1:role", CheckStatus::kPassing, "confirmed"));
-  REQUIRE(Register(loop, *client, Registration("t1", "master")));
-  const ServiceEntry settled = AwaitEntry(loop, *client, [](const auto& e) { return e.id == "t1"; });
+  REQUIRE(UpdateTtl(loop, *client, id + ":role", CheckStatus::kPassing, "confirmed"));
+  REQUIRE(Register(loop, *client, Registration(id, "master")));
+  const ServiceEntry settled = AwaitEntry(loop, *client, [&id](const auto& e) { return e.id == id; });
   CHECK(settled.HasTag("master"));
   CHECK(RoleCheck(settled).output == "confirmed");
-  REQUIRE(Deregister(loop, *client, "t1"));
+  REQUIRE(Deregister(loop, *client, id));
   const auto claim = KvGet(loop, *client, "t/claim");
   REQUIRE(claim);
   CHECK(claim->value == value);
